@@ -1,0 +1,63 @@
+"""ids -> parallel streams of windows, as a pure function of the step.
+
+The text is cut into `batch_size` segments of equal length (to one id). Stream n reads segment n in windows of
+`seq_length`; in the next epoch it reads segment n + 1, so that its recurrent state goes on with the very text that
+follows, and only the stream that wraps to the beginning of the text has its state zeroed.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from charlstm.tokenizer import Ids
+
+IGNORE = -100
+"""The target that counts for nothing (torch's `ignore_index`)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One window of every stream."""
+
+    inputs: npt.NDArray[np.int64]  # (T, N)
+    targets: npt.NDArray[np.int64]  # (T, N), IGNORE where a stream has ended
+    begins: npt.NDArray[np.bool_]  # (N,), true where a stream begins the text: its state is to be zero
+    characters: int
+    """Targets that count."""
+
+
+class Batches:
+    """The windows of a text, in the order they are trained on."""
+
+    def __init__(self, ids: Ids, start_id: int, batch_size: int, seq_length: int) -> None:
+        """Lay out the streams.
+
+        Args:
+            ids: the text, (length,).
+            start_id: read before the first id, so that every id of the text is predicted once an epoch.
+            batch_size: number of streams; no more than `length`.
+            seq_length: ids a window has at most.
+        """
+        self._ids = ids
+        self._start_id = start_id
+        self._bounds = np.arange(batch_size + 1) * len(ids) // batch_size
+        self._longest = int(np.diff(self._bounds).max())
+        # Windows of equal length (to one id), rather than full ones and a short one whose gradient is all noise.
+        self.windows = -(-self._longest // seq_length)
+        """Windows, and so steps, an epoch has."""
+
+    def at(self, step: int) -> Batch:
+        """Return the batch that step number `step`, counted from 0, trains on."""
+        epoch, window = divmod(step, self.windows)
+        segments = (np.arange(len(self._bounds) - 1) + epoch) % (len(self._bounds) - 1)
+        first = self._longest * window // self.windows
+        last = self._longest * (window + 1) // self.windows
+        positions = self._bounds[segments] + np.arange(first, last)[:, None]  # (T, N)
+        inside = positions < self._bounds[segments + 1]
+        following = self._ids[np.minimum(positions, len(self._ids) - 1)].astype(np.int64)
+        targets = np.where(inside, following, IGNORE)
+        inputs = self._ids[np.minimum(positions, len(self._ids)) - 1].astype(np.int64)
+        begins = (segments == 0) & (window == 0)
+        inputs[0, begins] = self._start_id
+        return Batch(inputs, targets, begins, int(inside.sum()))

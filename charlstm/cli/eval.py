@@ -1,0 +1,147 @@
+"""`charlstm eval`."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from charlstm.cli.options import HELP, collect, common, settings
+from charlstm.config import DeviceConfig
+from charlstm.errors import DataError, InputOutputError
+
+if TYPE_CHECKING:
+    from charlstm.checkpoint import Checkpoint
+    from charlstm.config import TextConfig
+    from charlstm.corpus import Text
+
+
+@click.command("eval", context_settings=HELP)
+@click.argument("checkpoint", required=False)
+@click.argument("text", required=False)
+@click.option(
+    "--split",
+    type=click.Choice(["all", "train", "val"]),
+    default=None,
+    help="Part of the text to score.  [default: all of a TEXT, else the held-out part]",
+)
+@click.option("--encoding", default=None, help="Encoding of TEXT.  [default: the training text's]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@settings(DeviceConfig)
+@common
+def evaluate(
+    checkpoint: str | None,
+    text: str | None,
+    split: str | None,
+    encoding: str | None,
+    as_json: bool,
+    device: str,
+    precision: str,
+    threads: int | None,
+) -> None:
+    """Measure how well a model predicts a text: the lower, the better.
+
+    CHECKPOINT is a file, the folder or the name of a run; by default the newest. TEXT is a file, a folder, or - for
+    standard input; by default the held-out part of the text the model was trained on. Every character counts, each
+    given all before it, the first given a newline; an unknown character costs its <unk> and its place in Unicode.
+    With --precision auto fp32 is used, as exact as the model.
+    """
+    device_config = collect(DeviceConfig, {"device": device, "precision": precision, "threads": threads})
+
+    from charlstm import checkpoint as checkpoints
+    from charlstm import console, runs
+
+    path = runs.find(checkpoint)
+    loaded = checkpoints.load(path)
+    what, content = _text(loaded, text, split, encoding)
+
+    from charlstm import corpus as corpora
+    from charlstm import evaluate as evaluation
+    from charlstm.device import Device, choose
+    from charlstm.model import CharLSTM
+
+    chosen = Device(choose(device_config), "bf16" if precision == "bf16" else "fp32")
+    part = corpora.encode(content, loaded.tokenizer)
+    model = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights).to(chosen.name)
+    began = time.perf_counter()
+    score = evaluation.evaluate(model, part, loaded.tokenizer, chosen)
+    seconds = time.perf_counter() - began
+    if as_json:
+        row = {
+            "schema": 1,
+            "characters": score.characters,
+            "bytes": score.bytes,
+            "nats": score.nats,
+            "bits_per_character": score.bits_per_character,
+            "bits_per_byte": score.bits_per_byte,
+            "perplexity": score.perplexity,
+            "unknown": score.unknown,
+            "seconds": round(seconds, 6),
+        }
+        output = console.Output()
+        output.write(json.dumps(row) + "\n")
+        output.flush()
+        return
+    console.table(
+        [
+            ("model", str(path)),
+            ("text", what),
+            ("nats", f"{score.loss:.4f} a character"),
+            ("bits", f"{score.bits_per_character:.4f} a character, {score.bits_per_byte:.4f} a byte"),
+            ("perplexity", f"{score.perplexity:.3f}"),
+            ("characters", f"{score.characters:,}, {score.unknown:,} of them unknown"),
+            ("speed", f"{score.characters / seconds:,.0f} characters a second, {chosen.name} {chosen.precision}"),
+        ],
+        result=True,
+    )
+
+
+def _text(loaded: "Checkpoint", text: str | None, split: str | None, encoding: str | None) -> tuple[str, str]:
+    """Return what is scored, in words, and its characters."""
+    import dataclasses
+
+    from charlstm import console
+    from charlstm import corpus as corpora
+
+    config, source = loaded.config.text, loaded.source
+    if encoding is not None:
+        config = dataclasses.replace(config, encoding=encoding)
+    if text is not None:
+        read = corpora.read([text], config)
+        split = split or "all"
+        if read.sha256 == source.sha256 and split == "all":
+            console.warn("the model was trained on most of this text; leave TEXT out to score the held-out part alone")
+    elif source.val_sha256 is not None:
+        # Held-out text with a file of its own: none of the corpus is held out.
+        held_out = split in {None, "val"}
+        place = (source.val_paths, source.val_sha256) if held_out else (source.paths, source.sha256)
+        text, read = _find(*place, config)
+        split = "all"
+    else:
+        text, read = _find(source.paths, source.sha256, config)
+        split = split or "val"
+    if split == "all":
+        return f"{text}, all of it", read.content
+    train, val = corpora.split(read.content, config)
+    content = train if split == "train" else val
+    if not content:
+        raise DataError(f"{text}: too short to have a part {split!r}; give a longer text")
+    return f"{text}, {split} part ({len(content) / len(read.content):.0%})", content
+
+
+def _find(paths: tuple[str, ...], sha256: str, config: "TextConfig") -> "tuple[str, Text]":
+    """Return the text with this hash, and where it was: where training read it, or by its name here or in data/."""
+    from charlstm import corpus as corpora
+
+    names = [Path(path).name for path in paths]
+    for candidates in (paths, names, [f"data/{name}" for name in names]):
+        if "-" in candidates or not all(Path(path).exists() for path in candidates):
+            continue
+        read = corpora.read(candidates, config)
+        if read.sha256 == sha256:
+            return " ".join(candidates), read
+    raise InputOutputError(
+        f"{' '.join(paths)}: the text this model was trained on is not there any more, or has changed "
+        f"(SHA-256 {sha256[:12]}...); name it, or another TEXT: charlstm eval CHECKPOINT TEXT"
+    )

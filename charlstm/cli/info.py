@@ -1,0 +1,60 @@
+"""`charlstm info`."""
+
+import json
+
+import click
+
+from charlstm.cli.options import HELP, common
+
+
+@click.command(context_settings=HELP)
+@click.argument("checkpoint", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@common
+def info(checkpoint: str | None, as_json: bool) -> None:
+    """Show a checkpoint's shape, vocabulary and provenance, and verify that it is whole.
+
+    CHECKPOINT is a file, the folder or the name of a run; by default the newest.
+    """
+    import math
+
+    from charlstm import checkpoint as checkpoints
+    from charlstm import console, runs
+
+    path = runs.find(checkpoint)
+    loaded = checkpoints.load(path)
+    config, source = loaded.config, loaded.source
+    if as_json:
+        row = {
+            "schema": 1,
+            "config": config.to_dict(),
+            "vocabulary": loaded.tokenizer.vocabulary,
+            "parameters": loaded.parameters,
+            "step": loaded.step,
+            "val_loss": loaded.val_loss,
+            "corpus_sha256": source.sha256,
+        }
+        output = console.Output()
+        output.write(json.dumps(row, ensure_ascii=False) + "\n")
+        output.flush()
+        return
+    model = config.model
+    loss = loaded.val_loss
+    held_out = "not measured" if loss is None else f"{loss:.4f} nats, {loss / math.log(2):.4f} bits a character"
+    characters = "".join(loaded.tokenizer.vocabulary[1:]) if loaded.tokenizer.kind == "char" else "all bytes"
+    console.table(
+        [
+            ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB, whole (SHA-256 verified)"),
+            ("holds", "weights" if loaded.training is None else "weights and the state of the training"),
+            ("model", f"LSTM, {model.num_layers} x {model.hidden_size}, embedding {model.embedding_size}"),
+            ("parameters", f"{loaded.parameters:,}"),
+            ("tokenizer", f"{loaded.tokenizer.kind}, {loaded.tokenizer.vocab_size:,} ids"),
+            ("vocabulary", repr(characters[:200]) + (" ..." if len(characters) > 200 else "")),
+            ("corpus", f"{' '.join(source.paths)}, {source.characters:,} characters"),
+            ("sha256", source.sha256),
+            ("step", f"{loaded.step:,}"),
+            ("held-out", held_out),
+            ("written by", ", ".join(f"{name} {version}" for name, version in sorted(loaded.versions.items()))),
+        ],
+        result=True,
+    )

@@ -1,0 +1,182 @@
+"""`charlstm sample`."""
+
+import dataclasses
+import json
+import secrets
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charlstm.cli.options import HELP, collect, common, settings
+from charlstm.config import SampleConfig, TextConfig
+from charlstm.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from charlstm.console import Output
+    from charlstm.sample import Context
+    from charlstm.tokenizer import Tokenizer
+
+
+@click.command(context_settings=HELP)
+@click.argument("checkpoint", required=False)
+@click.option("--prompt", default=None, help="Text to go on from.  [default: the beginning of a line]")
+@click.option("--prompt-file", metavar="FILE", help="Take the prompt from a file (UTF-8), or standard input (-).")
+@click.option("--stop", "stops", metavar="TEXT", multiple=True, help="End before this text (may be repeated).")
+@click.option("--interactive", is_flag=True, help="Take turns: it goes on from all that was written before.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a text.")
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda", "mps"]),
+    default="cpu",
+    show_default=True,
+    help="Processor to compute on; on a CPU torch is not even loaded.",
+)
+@settings(SampleConfig)
+@common
+def sample(
+    checkpoint: str | None,
+    prompt: str | None,
+    prompt_file: str | None,
+    stops: tuple[str, ...],
+    interactive: bool,
+    as_json: bool,
+    device: str,
+    **values: Any,
+) -> None:
+    """Write text, character by character.
+
+    CHECKPOINT is a file, the folder or the name of a run; by default the newest. The prompt is printed too (not with
+    --json), and counts nothing. Filters apply in this order: temperature, top-k, top-p, min-p; ties go to the character
+    that comes first in the vocabulary.
+    """
+    config = collect(SampleConfig, values)
+    if prompt is not None and prompt_file is not None:
+        raise UsageError("--prompt and --prompt-file exclude each other: give one of them")
+    if interactive and (as_json or config.num_samples > 1):
+        raise UsageError("--interactive writes one text for people: leave --json and --num-samples out")
+    if "" in stops:
+        raise UsageError("--stop '': an empty text is found everywhere; give at least one character")
+
+    from charlstm import checkpoint as checkpoints
+    from charlstm import console, runs
+    from charlstm.sample import Context
+    from charlstm.stepper import Stepper
+
+    output = console.Output()
+    path = runs.find(checkpoint)
+    loaded = checkpoints.load(path)
+    start = _prompt(prompt, prompt_file, loaded.tokenizer)
+    _require_known(start, loaded.tokenizer)
+    if config.seed is None:
+        config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
+    if sys.stderr is not None and (sys.stderr.isatty() or values["seed"] is None):
+        console.plain(f"{path}, seed {config.seed}")
+    context = Context(Stepper(_on_device(loaded.weights, device)), config.num_samples)
+    context.prefill([loaded.tokenizer.start_id, *loaded.tokenizer.encode(start).tolist()])
+    if interactive:
+        _converse(context, loaded.tokenizer, config, stops, output)
+    else:
+        _write(context, loaded.tokenizer, config, stops, output, start, as_json)
+
+
+def _on_device(weights: dict[str, Any], device: str) -> dict[str, Any]:
+    if device == "cpu":
+        return weights
+    import torch
+
+    from charlstm.config import DeviceConfig
+    from charlstm.device import choose
+
+    name = choose(DeviceConfig(device=device))
+    return {key: torch.from_numpy(array).to(name) for key, array in weights.items()}
+
+
+def _prompt(prompt: str | None, prompt_file: str | None, tokenizer: "Tokenizer") -> str:
+    if prompt_file is None:
+        return prompt or ""
+    from charlstm import corpus
+
+    return corpus.read([prompt_file], TextConfig(tokenizer=tokenizer.kind)).content
+
+
+def _require_known(prompt: str, tokenizer: "Tokenizer") -> None:
+    """Raise `DataError` naming the characters that the model has never seen."""
+    ids = tokenizer.encode(prompt)
+    if tokenizer.unknown_id is None or tokenizer.unknown_id not in ids:
+        return
+    unknown = list(dict.fromkeys(prompt[at] for at in (ids == tokenizer.unknown_id).nonzero()[0]))
+    names = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in unknown[:5])
+    more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+    first = prompt.index(unknown[0])
+    raise DataError(
+        f"the prompt has characters this model has never seen: {names}{more}, the first at position {first}; "
+        "leave them out, or train on text that has them or with --tokenizer byte"
+    )
+
+
+def _write(
+    context: "Context",
+    tokenizer: "Tokenizer",
+    config: SampleConfig,
+    stops: tuple[str, ...],
+    output: "Output",
+    prompt: str,
+    as_json: bool,
+) -> None:
+    """Print the texts in their order: the first as it comes, the others as they are complete up to there."""
+    from charlstm.sample import write
+
+    assert config.seed is not None
+    began = time.perf_counter()
+    waiting: list[list[str]] = [[] if as_json else [prompt] for _ in range(config.num_samples)]
+    ended: dict[int, dict[str, Any]] = {}
+    shown, last = 0, ""
+    for piece in write(context, tokenizer, config, config.seed, stops):
+        waiting[piece.stream].append(piece.text)
+        if piece.stopped:
+            ended[piece.stream] = {"seconds": round(time.perf_counter() - began, 6), "stopped": piece.stopped}
+        while shown < config.num_samples and (shown in ended or not as_json):
+            text = "".join(waiting[shown])
+            waiting[shown].clear()
+            if as_json:
+                row = {"schema": 1, "text": text, "seed": config.seed + shown, "characters": len(text)}
+                output.write(json.dumps(row | ended[shown], ensure_ascii=False) + "\n")
+            else:
+                output.write(text)
+                last = text[-1:] or last
+                if shown not in ended:
+                    break
+                if last != "\n":
+                    output.write("\n")
+            shown += 1
+    output.flush()
+
+
+def _converse(
+    context: "Context", tokenizer: "Tokenizer", config: SampleConfig, stops: tuple[str, ...], output: "Output"
+) -> None:
+    """Read a line, go on from it, and again; the state carries on between the turns."""
+    from charlstm import console
+    from charlstm.sample import write
+
+    assert config.seed is not None
+    seed = config.seed
+    console.plain("Type a line and it goes on from there; an empty line goes on at once; Ctrl-D ends.")
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+        try:
+            _require_known(line, tokenizer)
+        except DataError as error:
+            console.warn(str(error))
+            continue
+        context.prefill(tokenizer.encode(line).tolist())
+        for piece in write(context, tokenizer, config, seed, stops):
+            output.write(piece.text)
+        output.write("\n")
+        output.flush()
+        seed += 1  # the next turn draws other numbers

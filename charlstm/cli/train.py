@@ -1,0 +1,322 @@
+"""`charlstm train`."""
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from charlstm.cli.options import HELP, collect, common, settings
+from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig, flag
+from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
+
+if TYPE_CHECKING:
+    from charlstm.checkpoint import Checkpoint
+    from charlstm.corpus import Corpus
+    from charlstm.device import Device
+    from charlstm.runs import Run
+    from charlstm.train import Finished, Plan, Training
+
+_LENGTHS = ("time", "steps", "epochs")
+_CHANGEABLE = {*_LENGTHS, "evaluations", "patience", "save_every"}
+
+
+@click.command(context_settings=HELP)
+@click.argument("paths", metavar="CORPUS...", nargs=-1)
+@click.option("--name", help="Name of the run.  [default: the corpus's, without its ending]")
+@click.option(
+    "--checkpoints",
+    "root",
+    type=click.Path(path_type=Path),
+    default=Path("checkpoints"),
+    show_default=True,
+    help="Folder of the runs.",
+)
+@click.option("--val", "val_paths", metavar="FILE", multiple=True, help="Held-out text, instead of --val-fraction.")
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped, exactly as if it had not been.")
+@click.option("--force", is_flag=True, help="Write over a run of the same name.")
+@settings(TrainConfig, ModelConfig, TextConfig, DeviceConfig)
+@common
+@click.pass_context
+def train(
+    ctx: click.Context,
+    /,
+    paths: tuple[str, ...],
+    name: str | None,
+    root: Path,
+    val_paths: tuple[str, ...],
+    resume: bool,
+    force: bool,
+    **values: Any,
+) -> int:
+    """Learn from text files, folders of them, or standard input (-).
+
+    The run is kept in checkpoints/NAME: best.safetensors (the weights with the lowest held-out loss),
+    last.safetensors (where --resume goes on) and metrics.jsonl. Ctrl-C saves and stops; a second one quits at once.
+    """
+    began = time.monotonic()
+    device_config = collect(DeviceConfig, values)
+    if resume:
+        if force:
+            raise UsageError("--resume and --force exclude each other: go on with the run, or write over it")
+        given = {key for key in values if ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT}
+        return _resume(paths, val_paths, name, root, {key: values[key] for key in given}, device_config, began)
+    config = RunConfig(
+        text=collect(TextConfig, values), model=collect(ModelConfig, values), train=collect(TrainConfig, values)
+    )
+    if not paths:
+        raise UsageError("no CORPUS given: name a text file or a folder, like charlstm train corpus.txt")
+    return _start(paths, val_paths, name, root, config, device_config, force, began)
+
+
+def _start(
+    paths: Sequence[str],
+    val_paths: Sequence[str],
+    name: str | None,
+    root: Path,
+    config: RunConfig,
+    device_config: DeviceConfig,
+    force: bool,
+    began: float,
+) -> int:
+    from charlstm import corpus as corpora
+    from charlstm import runs
+
+    run = runs.named(name if name is not None else _name(paths[0]), root)
+    if run.exists() and not force:
+        raise UsageError(f"{run.folder} holds a run: --resume goes on with it, --force writes over it, or give --name")
+    corpus = corpora.load(paths, val_paths, config.text)
+
+    from charlstm import plan as plans
+    from charlstm.train import Training
+
+    with _Stop() as stop:
+        device = plans.choose_device(device_config, config, corpus)
+        training = Training(config, corpus, device)
+        plan = plans.make(training, corpus, config.train, began, stop)
+        if stop():  # nothing was learnt yet, and nothing is written over
+            return stop.exit_code
+        run.create()
+        _describe(run, corpus, training, plan, device_config)
+        return _train(training, corpus, run, plan, stop)
+
+
+def _resume(
+    paths: Sequence[str],
+    val_paths: Sequence[str],
+    name: str | None,
+    root: Path,
+    given: dict[str, Any],
+    device_config: DeviceConfig,
+    began: float,
+) -> int:
+    from charlstm import corpus as corpora
+    from charlstm import runs
+
+    if name is None and not paths:
+        raise UsageError("--resume: which run? Give its --name, or the CORPUS it was begun with")
+    run = runs.named(name if name is not None else _name(paths[0]), root)
+    if not run.exists():
+        raise InputOutputError(f"{run.folder}: no run to go on with; start it without --resume")
+    checkpoint = run.load_last()
+    if checkpoint.training is None:
+        raise DataError(f"{run.last}: holds weights alone; start again with --force")
+    config = _changed(checkpoint.config, given)
+    source = checkpoint.source
+    corpus = corpora.load(paths or source.paths, val_paths or source.val_paths, config.text, checkpoint.tokenizer)
+    if (corpus.source.sha256, corpus.source.val_sha256) != (source.sha256, source.val_sha256):
+        where = " ".join((*corpus.source.paths, *corpus.source.val_paths))
+        raise DataError(
+            f"{where}: not the text this run was begun with (its SHA-256 differs); "
+            "restore it, or start a new run with --name"
+        )
+
+    from charlstm import plan as plans
+    from charlstm.train import Plan, Training
+
+    with _Stop() as stop:
+        device = _same_device(checkpoint, device_config)
+        training = Training(config, corpus, device)
+        training.restore(checkpoint)
+        plan = Plan(**checkpoint.training["plan"])
+        if any(getattr(config.train, key) != getattr(checkpoint.config.train, key) for key in _LENGTHS):
+            plan = plans.make(training, corpus, config.train, began, stop)
+        if training.step >= plan.steps and training.row_step == training.step:
+            raise UsageError(
+                f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time"
+            )
+        if stop():
+            return stop.exit_code
+        run.cut_metrics(training.step)
+        _describe(run, corpus, training, plan, device_config)
+        return _train(training, corpus, run, plan, stop)
+
+
+def _changed(config: RunConfig, given: dict[str, Any]) -> RunConfig:
+    """Return the run's own configuration, with the changes a resume may make.
+
+    Raises:
+        UsageError: naming an option that would make another run of it.
+    """
+    parts: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        part = getattr(config, field.name)
+        changes = {key: value for key, value in given.items() if hasattr(part, key) and getattr(part, key) != value}
+        fixed = sorted(set(changes) - _CHANGEABLE)
+        if fixed:
+            raise UsageError(
+                f"{flag(fixed[0])} {changes[fixed[0]]}: the run was begun with {getattr(part, fixed[0])}, "
+                "which --resume cannot change; leave the option out"
+            )
+        if any(key in changes for key in _LENGTHS):
+            changes = dict.fromkeys(_LENGTHS) | changes
+        parts[field.name] = dataclasses.replace(part, **changes)
+    return RunConfig(**parts)
+
+
+def _same_device(checkpoint: "Checkpoint", config: DeviceConfig) -> "Device":
+    """Return the device that the run used, or the one asked for; warn where the result will not be the same."""
+    import torch
+
+    from charlstm import console
+    from charlstm.device import Device, choose
+
+    before = checkpoint.training or {}
+    device = Device(choose(config), before["precision"] if config.precision == "auto" else config.precision)
+    now = {"device": device.name, "precision": device.precision, "threads": torch.get_num_threads()}
+    for key, value in now.items():
+        if value != before[key]:
+            console.warn(f"{key} {value}, but {before[key]} before: the run goes on, to rounding but not to the bit")
+    return device
+
+
+def _train(training: "Training", corpus: "Corpus", run: "Run", plan: "Plan", stop: "_Stop") -> int:
+    """Run the loop and draw it; return the exit code."""
+    from charlstm import console
+    from charlstm.train import Finished
+    from charlstm.train import train as loop
+
+    finished = None
+    try:
+        with console.TrainingView(plan, training) as view:
+            for record in loop(training, corpus, run, plan, stop):
+                view.show(record)
+                if isinstance(record, Finished):
+                    finished = record
+    except DivergedError as error:
+        kept = f"the last good state is kept in {run.last}" if run.last.exists() else "nothing was saved yet"
+        raise DivergedError(
+            f"{error}; {kept}; try a lower --learning-rate than {training.config.train.learning_rate:g}, "
+            "or --precision fp32"
+        ) from None
+    assert finished is not None
+    _conclude(finished, training, run, plan)
+    return stop.exit_code
+
+
+def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", asked: DeviceConfig) -> None:
+    from charlstm import console
+
+    config, device = training.config, training.device
+    for skipped in corpus.skipped[:3]:
+        console.warn(f"skipped {skipped.path}: {skipped.reason}")
+    if len(corpus.skipped) > 3:
+        console.warn(f"skipped {len(corpus.skipped) - 3} more files that are no text")
+    parameters = sum(weight.numel() for weight in training.model.parameters())
+    why = "" if asked.precision != "auto" else ", measured the faster" if device.precision == "bf16" else ", automatic"
+    model = config.model
+    length = f"{plan.steps:,} steps, {plan.steps / training.batches.windows:.1f} epochs"
+    if config.train.time is not None and plan.deadline is not None:
+        length += f", for {console.duration(config.train.time)}"
+    console.table(
+        [
+            ("run", str(run.folder)),
+            (
+                "text",
+                f"{corpus.train.characters:,} characters to learn from, {corpus.val.characters:,} held out, "
+                f"vocabulary of {corpus.tokenizer.vocab_size:,}",
+            ),
+            (
+                "model",
+                f"LSTM, {model.num_layers} x {model.hidden_size}, embedding {model.embedding_size}, "
+                f"{parameters / 1e6:.2f} M parameters",
+            ),
+            ("length", length),
+            ("device", f"{device.name}, {device.precision}{why}, seed {config.train.seed}"),
+        ]
+    )
+
+
+def _conclude(finished: "Finished", training: "Training", run: "Run", plan: "Plan") -> None:
+    import math
+
+    from charlstm import console
+
+    reasons = {
+        "done": "all steps done",
+        "patience": f"no better held-out loss in {training.misses} measurements",
+        "deadline": f"the time was up {plan.steps - finished.step:,} steps early: this machine became slower",
+        "stopped": "stopped and saved",
+    }
+    rows = [("end", f"{reasons[finished.reason]} (step {finished.step:,} of {plan.steps:,})")]
+    if finished.best_loss is not None:
+        rows.append(
+            (
+                "held-out",
+                f"{finished.best_loss:.4f} nats a character, {finished.best_loss / math.log(2):.4f} bits "
+                f"(step {finished.best_step:,})",
+            )
+        )
+    rows.append(("trained", f"{training.characters:,} characters in {console.duration(training.seconds)}"))
+    console.table(rows)
+    plain = run.folder.parent == Path("checkpoints")
+    name = run.folder.name if plain else str(run.best)
+    root = "" if plain else f" --checkpoints {run.folder.parent}"
+    resume = ("resume", f"charlstm train --resume --name {run.folder.name}{root}")
+    if finished.reason == "stopped":
+        console.commands([resume])
+    if finished.best_loss is not None:
+        console.commands([("sample", f"charlstm sample {name}"), ("evaluate", f"charlstm eval {name}")])
+    if finished.reason == "done":
+        console.commands([("go on", f"{resume[1]} --time 10m")])
+
+
+def _name(path: str) -> str:
+    """Return the name of a run on this corpus."""
+    if path == "-":
+        return "stdin"
+    place = Path(path).resolve()
+    return (place.name if place.is_dir() else place.stem) or "corpus"
+
+
+class _Stop:
+    """Turns the first SIGINT or SIGTERM into a wish to stop; the second one ends the process at once."""
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.exit_code = 0
+
+    def __call__(self) -> bool:
+        return self.exit_code != 0
+
+    def __enter__(self) -> "_Stop":
+        self._before = {number: signal.signal(number, self._stop) for number in self._SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self.exit_code = 128 + number
+        for each in self._SIGNALS:
+            signal.signal(each, signal.SIG_DFL)
+        # os.write, because a handler may come in the middle of a print.
+        os.write(sys.stderr.fileno(), b"\nsaving, then stopping (once more to quit at once)\n")

@@ -1,0 +1,249 @@
+"""Every setting: its default, its help and its limits, each written once.
+
+The command line makes its options from these dataclasses, a checkpoint stores them as JSON, and a `--config`
+file sets them by the same names. A value outside its limits raises `UsageError` wherever it came from.
+"""
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Self
+
+from charlstm.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The values an option accepts."""
+
+    at_least: float = -math.inf
+    at_most: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
+
+    def refusal(self, value: object) -> str | None:
+        """Return why `value` is refused, or None where it is fine."""
+        if self.choices:
+            return None if value in self.choices else f"must be one of {', '.join(self.choices)}"
+        if isinstance(value, (int, float)):
+            if not math.isfinite(value):
+                return "must be a finite number"
+            for holds, words in (
+                (value >= self.at_least, f"at least {self.at_least:g}"),
+                (value <= self.at_most, f"at most {self.at_most:g}"),
+                (value > self.above, f"above {self.above:g}"),
+                (value < self.below, f"below {self.below:g}"),
+            ):
+                if not holds:
+                    return f"must be {words}"
+        return None
+
+
+def option(default: Any, help: str, *, duration: bool = False, **limits: Any) -> Any:
+    """Declare a dataclass field that is also a command-line option.
+
+    `duration` marks a number of seconds that is written as `90s`, `5m` or `2h`.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "duration": duration, "limits": Limits(**limits)})
+
+
+def flag(name: str) -> str:
+    """Return the command-line spelling of a field's name."""
+    return "--" + name.replace("_", "-")
+
+
+_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|)\s*", re.ASCII)
+
+
+def duration(text: str) -> float:
+    """Return the seconds in `90`, `90s`, `5m` or `2h`; raises `UsageError` on anything else."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a duration: write it like 90s, 5m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def field_type(owner: type, name: str) -> tuple[type, bool]:
+    """Return the plain type of a field (`int` for `int | None`), and whether None is allowed."""
+    hint = typing.get_type_hints(owner)[name]
+    if isinstance(hint, types.UnionType):
+        (plain,) = (arm for arm in typing.get_args(hint) if arm is not types.NoneType)
+        return plain, True
+    return hint, False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A group of options; checks its own values."""
+
+    def __post_init__(self) -> None:
+        """Check every value against its type and limits.
+
+        Raises:
+            UsageError: naming the option, the value, and what it must be.
+        """
+        for field in dataclasses.fields(self):
+            if "limits" not in field.metadata:
+                continue
+            value = getattr(self, field.name)
+            kind, optional = field_type(type(self), field.name)
+            if value is None and optional:
+                continue
+            refusal = _type_refusal(value, kind) or field.metadata["limits"].refusal(value)
+            if refusal:
+                raise UsageError(f"{flag(field.name)} {value}: {refusal}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Rebuild settings that `to_dict` wrote; raises `UsageError` where a name or value does not fit."""
+        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
+        if unknown:
+            raise UsageError(f"unknown setting {unknown[0]!r}")
+        return cls(**values)
+
+
+def _type_refusal(value: object, kind: type) -> str | None:
+    if kind is float:
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    elif kind is int:
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    else:
+        fits = isinstance(value, kind)
+    return None if fits else f"must be {'a number' if kind in (int, float) else f'of type {kind.__name__}'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig(Settings):
+    """How text becomes ids, and which part of it is held out."""
+
+    tokenizer: str = option(
+        "char",
+        "char: one id a character of the training text; byte: 256 ids, any file.",
+        choices=("char", "byte"),
+    )
+    min_count: int = option(
+        1, "Characters seen fewer times in the training text become <unk> (tokenizer char).", at_least=1
+    )
+    encoding: str = option("utf-8", "Encoding of the text files (a byte order mark is taken off).")
+    val_fraction: float = option(
+        0.1, "Share of the text, at its end, that is held out to measure the model.", above=0, below=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Settings):
+    """The shape of the network."""
+
+    hidden_size: int = option(512, "Units in each LSTM layer.", at_least=1, at_most=65536)
+    num_layers: int = option(1, "LSTM layers, one above the other.", at_least=1, at_most=1024)
+    embedding_size: int = option(64, "Length of the vector that stands for a character.", at_least=1, at_most=65536)
+    dropout: float = option(0.2, "Share of each layer's outputs that training drops.", at_least=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Settings):
+    """How the network is trained, and for how long."""
+
+    time: float | None = option(
+        None,
+        "Length of the run (90s, 5m, 2h), turned into a number of steps after a short calibration. "
+        "10m where neither --steps nor --epochs is given.",
+        duration=True,
+        above=0,
+    )
+    steps: int | None = option(None, "Length of the run in steps (optimizer updates).", at_least=1)
+    epochs: float | None = option(None, "Length of the run in passes over the training text.", above=0)
+    batch_size: int = option(32, "Streams of text that are read side by side.", at_least=1, at_most=2**20)
+    seq_length: int = option(
+        64, "Characters a step reads from each stream: the truncated-BPTT window.", at_least=1, at_most=2**20
+    )
+    learning_rate: float = option(4e-3, "Highest learning rate of AdamW.", above=0)
+    warmup: float = option(0.02, "Share of the run over which the learning rate rises.", at_least=0, below=1)
+    weight_decay: float = option(0.01, "Decoupled weight decay of the matrices.", at_least=0)
+    clip_norm: float = option(1.0, "Largest global norm of the gradient.", above=0)
+    evaluations: int = option(
+        10,
+        "How often in a run the held-out text is measured (fewer where --time is short for it).",
+        at_least=1,
+    )
+    patience: int | None = option(None, "Stop after this many measurements without a better held-out loss.", at_least=1)
+    save_every: float = option(60.0, "Longest time between two saves.", duration=True, above=0)
+    seed: int = option(1, "Seed of everything random: same seed and steps, same model.", at_least=0, below=2**63)
+
+    def __post_init__(self) -> None:
+        """Check the values, and that one of time, steps and epochs is set."""
+        super().__post_init__()
+        given = sum(value is not None for value in (self.time, self.steps, self.epochs))
+        if given == 0:
+            object.__setattr__(self, "time", 600.0)
+        elif given > 1:
+            raise UsageError("--time, --steps and --epochs exclude each other: give one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceConfig(Settings):
+    """Where and in which precision the network is computed."""
+
+    device: str = option("auto", "Processor to compute on.", choices=("auto", "cpu", "cuda", "mps"))
+    precision: str = option(
+        "auto",
+        "Number format: auto takes bf16 where it is measured to be faster.",
+        choices=("auto", "fp32", "bf16"),
+    )
+    threads: int | None = option(None, "Processor threads; as many as there are cores by default.", at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig(Settings):
+    """How the next character is chosen, and when the writing ends."""
+
+    length: int = option(500, "New characters to write.", at_least=0)
+    temperature: float = option(
+        0.8, "Below 1 safer, above 1 wilder; 0 always takes the likeliest character.", at_least=0
+    )
+    top_k: int | None = option(None, "Choose among the K likeliest characters only.", at_least=1)
+    top_p: float | None = option(
+        None, "Choose among the likeliest characters that together have probability P.", above=0, at_most=1
+    )
+    min_p: float | None = option(
+        None, "Drop characters below P times the likeliest one's probability.", at_least=0, at_most=1
+    )
+    num_samples: int = option(1, "Texts to write.", at_least=1)
+    seed: int | None = option(
+        None,
+        "Seed of the first text, the next has the next one; chosen and shown by default.",
+        at_least=0,
+        below=2**63,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """All that decides what a run computes; a checkpoint keeps it."""
+
+    text: TextConfig
+    model: ModelConfig
+    train: TrainConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Rebuild what `to_dict` wrote; raises `UsageError` where a name or value does not fit."""
+        if set(values) != {"text", "model", "train"} or not all(isinstance(v, dict) for v in values.values()):
+            raise UsageError("the configuration does not have the parts text, model and train")
+        return cls(
+            text=TextConfig.from_dict(values["text"]),
+            model=ModelConfig.from_dict(values["model"]),
+            train=TrainConfig.from_dict(values["train"]),
+        )

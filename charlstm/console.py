@@ -1,0 +1,242 @@
+"""Everything that draws: tables, bars and lines on stderr, results on stdout."""
+
+import math
+import os
+import sys
+import time
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from charlstm.errors import InputOutputError, os_reason
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from charlstm.train import Evaluation, Plan, Progress, Record, Training
+
+_OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they reorder what is on the screen
+_FLUSH_SECONDS = 0.02
+_LINE_SECONDS = 10.0  # between lines where there is no terminal to draw a bar on
+
+
+class ClosedOutputError(Exception):
+    """Whoever read our output has gone (`| head`): there is nothing left to do, and nothing wrong."""
+
+
+def printable(text: str) -> str:
+    """Return `text` with its control characters made visible, so that no file can steer a terminal."""
+    return text if text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t":
+        return character
+    if character == "\r":  # of a CRLF; alone it would overwrite the line
+        return ""
+    if unicodedata.category(character) not in {"Cc", "Cs"} and unicodedata.bidirectional(character) not in _OVERRIDES:
+        return character
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)  # the control pictures
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as `1:02:03` or `2:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Output:
+    """The result, on stdout, as it comes."""
+
+    def __init__(self) -> None:
+        """Take stdout as UTF-8, line ends as they are."""
+        if sys.stdout is None:
+            raise InputOutputError("standard output is closed; open it or redirect it to a file")
+        self._stream: TextIO = sys.stdout
+        self._terminal = self._stream.isatty()
+        if hasattr(self._stream, "reconfigure"):
+            self._stream.reconfigure(encoding="utf-8", errors="replace", newline="")
+        self._flushed = 0.0
+
+    def write(self, text: str, *, drawn: bool = False) -> None:
+        """Write text; it is shown within _FLUSH_SECONDS while more comes, and on `flush`.
+
+        On a terminal control characters are made visible, unless the text was `drawn` here.
+
+        Raises:
+            ClosedOutputError: where nobody reads any more.
+            InputOutputError: where the disk does not take it.
+        """
+        try:
+            self._stream.write(printable(text) if self._terminal and not drawn else text)
+            now = time.monotonic()
+            if now - self._flushed > _FLUSH_SECONDS:
+                self._stream.flush()
+                self._flushed = now
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def flush(self) -> None:
+        """Show what was written; raises as `write` does."""
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: OSError) -> Exception:
+        # What is still in the buffer would fail again when Python exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        if isinstance(error, BrokenPipeError):
+            return ClosedOutputError()
+        return InputOutputError(f"standard output: cannot be written ({os_reason(error)}); free some space")
+
+
+def error(message: str) -> None:
+    """Say what went wrong, in one line."""
+    _stderr().print(f"[bold red]error:[/] {_escape(message)}", soft_wrap=True, highlight=False)
+
+
+def warn(message: str) -> None:
+    """Say what a user should know, in one line."""
+    _stderr().print(f"[yellow]note:[/] {_escape(message)}", soft_wrap=True, highlight=False)
+
+
+def plain(message: str) -> None:
+    """Say something in passing without loading rich: before the first character of a text every moment counts."""
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+def say(message: str) -> None:
+    """Say something in passing."""
+    _stderr().print(f"[dim]{_escape(message)}[/]", soft_wrap=True, highlight=False)
+
+
+def table(rows: Iterable[tuple[str, str]], title: str | None = None, *, result: bool = False) -> None:
+    """Print names and values; a result goes to stdout."""
+    from rich.table import Table
+
+    grid = Table(title=title and _escape(title), show_header=False, box=None, title_justify="left", pad_edge=False)
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(_escape(name), _escape(value))
+    if result:
+        output = Output()
+        console = _stdout()
+        with console.capture() as capture:
+            console.print(grid)
+        output.write("".join(line.rstrip() + "\n" for line in capture.get().splitlines()), drawn=True)
+        output.flush()
+    else:
+        _stderr().print(grid)
+
+
+def commands(lines: Sequence[tuple[str, str]]) -> None:
+    """Print what a user may want to type next; each command on a line that can be copied."""
+    console = _stderr()
+    for purpose, command in lines:
+        console.print(f"  [dim]{purpose:<9}[/][bold]{_escape(command)}[/]", soft_wrap=True, highlight=False)
+
+
+class TrainingView:
+    """A bar on a terminal, a plain line now and then elsewhere; and the evaluations."""
+
+    def __init__(self, plan: "Plan", training: "Training") -> None:
+        """Begin where the training stands."""
+        from tqdm import tqdm
+
+        self._steps = plan.steps
+        self._console = _stderr()
+        self._began = self._lined = time.monotonic()
+        self._first = training.step
+        self._bar: Any = None
+        self._headed = False
+        if self._console.is_terminal:
+            self._bar = tqdm(
+                total=plan.steps,
+                initial=training.step,
+                file=sys.stderr,
+                dynamic_ncols=True,
+                smoothing=0,  # the time of evaluations is spread over the steps, so that the ETA includes them
+                bar_format="{percentage:3.0f}% {bar} {elapsed}<{remaining}{postfix}",
+                leave=False,
+            )
+
+    def __enter__(self) -> "TrainingView":
+        """Nothing is drawn before the first record."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, record: "Record") -> None:
+        """Draw what happened."""
+        from charlstm.train import Evaluation, Progress
+
+        if isinstance(record, Progress):
+            self._progress(record)
+        elif isinstance(record, Evaluation):
+            self._evaluation(record)
+
+    def _progress(self, record: "Progress") -> None:
+        speed = record.characters / max(record.seconds, 1e-9)
+        numbers = f"loss {record.loss:.3f} bpc {record.loss / math.log(2):.3f} {_thousands(speed)} ch/s"
+        if self._bar is not None:
+            self._bar.set_postfix_str(numbers, refresh=False)
+            self._bar.update(record.step - self._bar.n)
+            return
+        now = time.monotonic()
+        if now - self._lined >= _LINE_SECONDS:
+            self._lined = now
+            left = (now - self._began) / max(1, record.step - self._first) * (self._steps - record.step)
+            share = record.step / self._steps
+            say(f"step {record.step:,}/{self._steps:,} {share:4.0%} {numbers} eta {duration(left)}")
+
+    def _evaluation(self, record: "Evaluation") -> None:
+        mark = " *" if record.improved else ""
+        if self._bar is not None:
+            self._bar.clear()
+        if not self._headed:
+            self._headed = True
+            self._console.print("[dim]   step  epoch   train  held-out     bpc   time (* best)[/]")
+        bpc = record.val_loss / math.log(2)
+        self._console.print(
+            f"{record.step:>7,} {record.epoch:>6.2f} {record.train_loss:>7.4f} [bold]{record.val_loss:>9.4f}[/] "
+            f"{bpc:>7.4f} {duration(record.seconds):>6}{mark}",
+            highlight=False,
+        )
+        width = max(20, self._console.width - 10)
+        for line in printable(record.sample).strip("\n").splitlines()[:3]:
+            self._console.print(f"[dim]        {_escape(line[:width])}[/]", highlight=False, soft_wrap=True)
+        if self._bar is not None:
+            self._bar.refresh()
+
+
+def _thousands(number: float) -> str:
+    if number < 1000:
+        return f"{number:.0f}"
+    return f"{number / 1000:.1f}k" if number < 10_000 else f"{number / 1000:.0f}k"
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
+def _stderr() -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _stdout() -> "Console":
+    from rich.console import Console
+
+    return Console()

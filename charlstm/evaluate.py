@@ -1,0 +1,123 @@
+"""How surprised a model is by a text: sums of nats and characters, and the ratios people quote."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from charlstm.batches import IGNORE, Batches
+from charlstm.corpus import Split
+from charlstm.device import Device
+from charlstm.model import CharLSTM, State
+from charlstm.tokenizer import Tokenizer
+
+WARM_UP = 512
+"""Characters a stream reads before those it scores, so that its state is that of the whole text read in one go."""
+MAX_STREAMS = 64
+_MAX_LOGITS = 1 << 22  # logits held at a time (16 MB)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Sums over a text; scores of parts add up to the score of the whole."""
+
+    nats: float
+    characters: int
+    bytes: int
+    unknown: int
+
+    def __add__(self, other: Self) -> "Score":
+        """Return the score of both texts."""
+        return Score(
+            self.nats + other.nats,
+            self.characters + other.characters,
+            self.bytes + other.bytes,
+            self.unknown + other.unknown,
+        )
+
+    @property
+    def loss(self) -> float:
+        """Nats a character."""
+        return self.nats / self.characters
+
+    @property
+    def bits_per_character(self) -> float:
+        """Loss in bits."""
+        return self.loss / math.log(2)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits a byte of the text in UTF-8."""
+        return self.nats / self.bytes / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """Number of equally likely characters that would surprise as much."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+
+def evaluate(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Score:
+    """Score a whole text, each character given all before it, the first given a newline."""
+    *_, score = progress(model, split, tokenizer, device)
+    return score
+
+
+def progress(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Iterator[Score]:
+    """Do what `evaluate` does, yielding what was scored so far; the last one is the whole text's.
+
+    The text is cut into streams that are read side by side, as nothing is fast one character at a time; each but the
+    first reads WARM_UP characters before its own. The count of bytes and unknown characters comes with the last.
+    """
+    nats = characters = 0.0
+    for part, count in _windows(model, split, tokenizer, device):
+        nats += part
+        characters += count
+        yield Score(nats, min(round(characters), split.characters), 0, 0)
+    nats += split.unknown * tokenizer.unknown_nats
+    yield Score(nats, split.characters, split.bytes, split.unknown)
+
+
+@torch.inference_mode()
+def _windows(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Iterator[tuple[float, float]]:
+    """Yield the nats and the characters of one window of all streams after the other."""
+    ids = split.ids
+    streams = max(1, min(MAX_STREAMS, len(ids) // (4 * WARM_UP)))
+    seq_length = max(16, min(WARM_UP, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
+    batches = Batches(ids, tokenizer.start_id, streams, seq_length)
+    was_training = model.training
+    model.eval()
+    try:
+        state = _warm_state(model, ids, streams, seq_length, device)
+        for number in range(batches.windows):
+            batch = batches.at(number)
+            targets = torch.from_numpy(batch.targets).to(device.name)
+            with device.autocast():
+                logits, state = model(torch.from_numpy(batch.inputs).to(device.name), state)
+            nats = F.cross_entropy(
+                logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+            )
+            yield nats.item(), batch.characters * split.characters / len(ids)
+    finally:
+        model.train(was_training)
+
+
+def _warm_state(model: CharLSTM, ids: np.ndarray, streams: int, seq_length: int, device: Device) -> State:
+    """Return the state of each stream after the WARM_UP characters before it; the first has none before it."""
+    state = model.zero_state(streams)
+    if streams == 1:
+        return state
+    bounds = np.arange(1, streams) * len(ids) // streams
+    warm = [(h[:, 1:], c[:, 1:]) for h, c in state]
+    for start in range(-WARM_UP, 0, seq_length):
+        positions = bounds + np.arange(start, min(start + seq_length, 0))[:, None]
+        inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device.name)
+        with device.autocast():
+            _, warm = model(inputs, warm)
+    return [
+        (torch.cat([h[:, :1].to(warm_h.dtype), warm_h], 1), torch.cat([c[:, :1].to(warm_c.dtype), warm_c], 1))
+        for (h, c), (warm_h, warm_c) in zip(state, warm, strict=True)
+    ]

@@ -1,0 +1,226 @@
+"""Text <-> ids, by characters or by bytes; vectorised, lossless, free of torch.
+
+Text is always a `str`. A file that is not UTF-8 reaches the byte tokenizer with its stray bytes as lone
+surrogates (PEP 383), so that any file survives the round trip.
+"""
+
+import codecs
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from charlstm.errors import DataError
+
+Ids = npt.NDArray[np.unsignedinteger]
+
+UNKNOWN = "<unk>"
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+_CODE_POINTS = 0x110000
+_SCALAR_VALUES = _CODE_POINTS - 0x800  # all code points but the surrogates
+_BLOCK = 1 << 20  # characters handled at a time: bounds the memory, and stays within the processor's cache
+
+
+class StreamDecoder(Protocol):
+    """Turns ids into text piece by piece."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that these ids complete."""
+
+
+class Tokenizer(Protocol):
+    """What both tokenizers offer."""
+
+    @property
+    def kind(self) -> str:
+        """`char` or `byte`."""
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id that stands for unknown characters and is never generated, or None."""
+
+    @property
+    def unknown_nats(self) -> float:
+        """What naming an unknown character costs beyond -ln P(<unk>), in nats."""
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """What each id stands for."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+
+    @property
+    def start_id(self) -> int:
+        """The id read before the first character of a text: that of a newline."""
+
+    def encode(self, text: str) -> Ids:
+        """Return the ids of `text`, in the smallest unsigned type that holds them."""
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """Return the text of `ids`."""
+
+    def stream(self) -> StreamDecoder:
+        """Return a decoder for ids that come one after the other."""
+
+
+def id_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
+    """Return the smallest unsigned type that holds every id."""
+    return np.dtype(np.uint8 if vocab_size <= 1 << 8 else np.uint16 if vocab_size <= 1 << 16 else np.uint32)
+
+
+def _code_points(text: str) -> Iterator[npt.NDArray[np.unsignedinteger]]:
+    """Yield the code points of `text` block by block."""
+    for start in range(0, len(text), _BLOCK):
+        block = text[start : start + _BLOCK]
+        if block.isascii():
+            yield np.frombuffer(block.encode("ascii"), np.uint8)
+        else:
+            yield np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+class CharTokenizer:
+    """One id a character of the training text; id 0 is `<unk>`, the others follow in code point order."""
+
+    kind = "char"
+    unknown_id = 0
+
+    def __init__(self, characters: Sequence[str]) -> None:
+        """Take the known characters.
+
+        Raises:
+            DataError: where they are not single, distinct characters.
+        """
+        if any(not isinstance(character, str) or len(character) != 1 for character in characters):
+            raise DataError("the vocabulary holds something that is not one character")
+        if len(set(characters)) != len(characters):
+            raise DataError("the vocabulary holds a character twice")
+        self._characters = "".join(characters)
+        codes = np.array([ord(character) for character in characters], np.int64)
+        self._ids: Ids = np.zeros(_CODE_POINTS, id_dtype(self.vocab_size))
+        self._ids[codes] = np.arange(1, self.vocab_size)
+        self._codes = np.concatenate([[ord(REPLACEMENT)], codes]).astype("<u4")
+        self.unknown_nats = float(np.log(_SCALAR_VALUES - len(characters)))
+
+    @classmethod
+    def fit(cls, text: str, min_count: int = 1) -> "CharTokenizer":
+        """Return the tokenizer of the characters that `text` has at least `min_count` times."""
+        counts = np.zeros(_CODE_POINTS, np.int64)
+        for codes in _code_points(text):
+            block = np.bincount(codes)
+            counts[: len(block)] += block
+        return cls([chr(code) for code in np.flatnonzero(counts >= min_count)])
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """`<unk>` and the known characters."""
+        return [UNKNOWN, *self._characters]
+
+    @property
+    def vocab_size(self) -> int:
+        """The known characters and `<unk>`."""
+        return 1 + len(self._characters)
+
+    @property
+    def start_id(self) -> int:
+        """The newline's id, or `<unk>` in a text of one line."""
+        return int(self._ids[ord("\n")])
+
+    def encode(self, text: str) -> Ids:
+        """Return one id a character; unknown characters become `<unk>`."""
+        ids: Ids = np.empty(len(text), self._ids.dtype)
+        start = 0
+        for codes in _code_points(text):
+            np.take(self._ids, codes, out=ids[start : start + len(codes)], mode="clip")
+            start += len(codes)
+        return ids
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """Return the characters; `<unk>` becomes U+FFFD."""
+        codes: npt.NDArray[np.uint32] = self._codes[np.asarray(ids, np.int64)]
+        return codes.tobytes().decode("utf-32-le", "surrogatepass")
+
+    def stream(self) -> StreamDecoder:
+        """Return a decoder: characters never wait for one another."""
+        return _CharStream(REPLACEMENT + self._characters)
+
+
+class _CharStream:
+    """A look-up, faster than `decode` for a single id."""
+
+    def __init__(self, characters: str) -> None:
+        self._characters = characters
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return "".join([self._characters[id] for id in ids])
+
+
+class ByteTokenizer:
+    """256 ids, one a byte of the UTF-8 text; nothing is unknown."""
+
+    kind = "byte"
+    unknown_id = None
+    unknown_nats = 0.0
+    vocab_size = 256
+    start_id = ord("\n")
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The bytes, written as `0x41`."""
+        return [f"0x{byte:02x}" for byte in range(256)]
+
+    def encode(self, text: str) -> Ids:
+        """Return the bytes of `text`.
+
+        Raises:
+            DataError: where a lone surrogate does not stand for a stray byte.
+        """
+        try:
+            return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"character {error.start} is the lone surrogate U+{ord(text[error.start]):04X}, which no file holds; "
+                "remove it"
+            ) from None
+
+    def decode(self, ids: npt.ArrayLike) -> str:
+        """Return the text; bytes that are no UTF-8 become lone surrogates, as `encode` takes them."""
+        return np.asarray(ids, np.uint8).tobytes().decode("utf-8", "surrogateescape")
+
+    def stream(self) -> StreamDecoder:
+        """Return a decoder that holds a character back until its last byte has come."""
+        return _ByteStream()
+
+
+class _ByteStream:
+    """Incremental UTF-8; a byte that fits nowhere becomes U+FFFD."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._decoder.decode(bytes(ids))
+
+
+def fit(kind: str, text: str, min_count: int = 1) -> Tokenizer:
+    """Return the tokenizer of this kind for a training text."""
+    return ByteTokenizer() if kind == "byte" else CharTokenizer.fit(text, min_count)
+
+
+def from_vocabulary(kind: str, vocabulary: Sequence[str]) -> Tokenizer:
+    """Rebuild the tokenizer whose `vocabulary` a checkpoint holds.
+
+    Raises:
+        DataError: where the vocabulary is not one of this kind.
+    """
+    if kind == "byte":
+        tokenizer: Tokenizer = ByteTokenizer()
+    elif kind == "char" and vocabulary and vocabulary[0] == UNKNOWN:
+        tokenizer = CharTokenizer(vocabulary[1:])
+    else:
+        raise DataError(f"no vocabulary of the kind {kind!r}")
+    if tokenizer.vocabulary != list(vocabulary):
+        raise DataError(f"the vocabulary is not that of the tokenizer {kind}")
+    return tokenizer

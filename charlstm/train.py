@@ -1,0 +1,379 @@
+"""The stateful truncated-BPTT loop: it yields records, and saves what it has learnt."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from charlstm import evaluate, runs, sample
+from charlstm.batches import IGNORE, Batch, Batches
+from charlstm.checkpoint import Checkpoint
+from charlstm.config import RunConfig, SampleConfig, TrainConfig
+from charlstm.corpus import Corpus
+from charlstm.device import Device
+from charlstm.errors import DataError, DivergedError
+from charlstm.model import CharLSTM
+from charlstm.stepper import Stepper
+
+REFRESH_SECONDS = 0.1
+"""Time between two `Progress` records; no number is fetched from the device more often."""
+_SAMPLE = SampleConfig(length=160, seed=1)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The length of a run, in steps."""
+
+    steps: int
+    evaluate_every: int
+    deadline: float | None = None
+    """`time.monotonic()` at which the run ends even if steps are left, because the machine became slower."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the run stands, several times a second."""
+
+    step: int
+    loss: float
+    """Training loss since the last such record, in nats a character."""
+    characters: int
+    """Characters trained on since the last such record."""
+    seconds: float
+    """Time since the last such record."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A measurement of the held-out text: a row of `metrics.jsonl`."""
+
+    step: int
+    epoch: float
+    train_loss: float
+    val_loss: float
+    learning_rate: float
+    characters: int
+    seconds: float
+    sample: str
+    """What the model writes now."""
+    improved: bool
+
+    def row(self) -> dict[str, Any]:
+        """Return the row of `metrics.jsonl`."""
+        values = dataclasses.asdict(self)
+        del values["sample"], values["improved"]
+        return {"schema": 1} | values
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Why the run ended."""
+
+    reason: str
+    """`done`, `patience`, `deadline` or `stopped`."""
+    step: int
+    best_loss: float | None
+    best_step: int | None
+
+
+Record = Progress | Evaluation | Finished
+
+
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """Return the rate of an update: a linear rise over `warmup`, then half a cosine to zero."""
+    rise = max(1, round(config.warmup * steps))
+    if step < rise:
+        return config.learning_rate * (step + 1) / rise
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+class Training:
+    """Everything that changes while a run goes on: what is saved, and what a resume restores."""
+
+    def __init__(self, config: RunConfig, corpus: Corpus, device: Device) -> None:
+        """Initialise the model from the seed; the first step is number 0.
+
+        Raises:
+            DataError: where the text is shorter than a window, or has fewer characters than there are streams.
+        """
+        train = config.train
+        length = len(corpus.train.ids)
+        if length < max(train.seq_length, train.batch_size):
+            raise DataError(
+                f"{' '.join(corpus.source.paths)}: the training text has {length:,} ids, shorter than one window; "
+                f"give a longer text, or --seq-length and --batch-size below {length + 1:,}"
+            )
+        torch.manual_seed(train.seed)
+        self.config = config
+        self.device = device
+        self.batches = Batches(corpus.train.ids, corpus.tokenizer.start_id, train.batch_size, train.seq_length)
+        self.model = CharLSTM(config.model, corpus.tokenizer.vocab_size, corpus.tokenizer.unknown_id).to(device.name)
+        weights = list(self.model.parameters())
+        groups: list[dict[str, Any]] = [
+            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": train.weight_decay},
+            {"params": [weight for weight in weights if weight.ndim == 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.state = self.model.zero_state(train.batch_size)
+        self.step = 0
+        self.characters = 0
+        self.seconds = 0.0
+        self.nats_since_row = 0.0
+        self.characters_since_row = 0
+        self.row_step = 0
+        self.best_loss: float | None = None
+        self.best_step: int | None = None
+        self.misses = 0
+        self._pending: list[tuple[torch.Tensor, torch.Tensor, int]] = []
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training text."""
+        return self.step / self.batches.windows
+
+    def update(self, rate: float) -> None:
+        """Train on the next window of every stream, with this learning rate."""
+        batch = self.batches.at(self.step)
+        # A generator seeded by the step makes every step a function of (seed, step): nothing to save or restore.
+        torch.manual_seed(step_seed(self.config.train.seed, self.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(batch)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_norm, foreach=True)
+        self.optimizer.step()
+        self._pending.append((loss.detach(), norm, batch.characters))
+        self.step += 1
+        self.characters += batch.characters
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        """Return the mean loss of a window in nats, and carry the state to the next."""
+        name = self.device.name
+        if batch.begins.any():
+            begins = torch.from_numpy(batch.begins).to(name)[:, None]
+            self.state = [(h.masked_fill(begins, 0), c.masked_fill(begins, 0)) for h, c in self.state]
+        inputs = torch.from_numpy(batch.inputs).to(name, non_blocking=True)
+        targets = torch.from_numpy(batch.targets).to(name, non_blocking=True)
+        with self.device.autocast():
+            logits, state = self.model(inputs, self.state)
+        self.state = [(h.detach(), c.detach()) for h, c in state]
+        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+
+    def settle(self) -> tuple[float, int]:
+        """Fetch the losses since the last call; return their mean and the characters they are of.
+
+        Raises:
+            DivergedError: where a loss or a gradient was not finite.
+        """
+        pending, self._pending = self._pending, []
+        if not pending:
+            return math.nan, 0
+        numbers = torch.stack([torch.stack((loss, norm)) for loss, norm, _ in pending]).tolist()
+        total = 0.0
+        for (loss, norm), (_, _, characters) in zip(numbers, pending, strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise DivergedError(f"the loss is no longer a finite number near step {self.step}")
+            total += loss * characters
+            self.nats_since_row += loss * characters
+            self.characters_since_row += characters
+        characters = sum(count for _, _, count in pending)
+        return total / characters, characters
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return the model's tensors by name."""
+        return {name: _array(tensor) for name, tensor in self.model.state_dict().items()}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return all tensors a run needs to go on."""
+        tensors = self.weights()
+        for name, weight in self.model.named_parameters():
+            for moment in ("exp_avg", "exp_avg_sq"):
+                tensors[f"optimizer.{moment}.{name}"] = _array(self.optimizer.state[weight][moment])
+        for number, (h, c) in enumerate(self.state):
+            tensors |= {f"state.{number}.h": _array(h), f"state.{number}.c": _array(c)}
+        return tensors
+
+    def scalars(self) -> dict[str, Any]:
+        """Return the rest of what a run needs to go on."""
+        return {name: getattr(self, name) for name in _SCALARS}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up the state that a checkpoint holds.
+
+        Raises:
+            DataError: where it holds weights alone.
+        """
+        if checkpoint.training is None:
+            raise DataError("this checkpoint holds weights alone: a run goes on from last.safetensors")
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.tensors.items()}
+        self.model.load_state_dict({name: tensors[name] for name in checkpoint.weights})
+        for name, weight in self.model.named_parameters():
+            self.optimizer.state[weight] = {
+                "step": torch.tensor(float(checkpoint.step), device=weight.device),
+                **{m: tensors[f"optimizer.{m}.{name}"].to(weight.device) for m in ("exp_avg", "exp_avg_sq")},
+            }
+        # The kernels return the state in the precision they compute in; it is stored in fp32, which holds it exactly.
+        dtype = torch.bfloat16 if self.device.precision == "bf16" else torch.float32
+        self.state = [
+            (
+                tensors[f"state.{number}.h"].to(self.device.name, dtype),
+                tensors[f"state.{number}.c"].to(self.device.name, dtype),
+            )
+            for number in range(self.config.model.num_layers)
+        ]
+        for name in _SCALARS:
+            setattr(self, name, checkpoint.training[name])
+
+
+_SCALARS = (
+    "step",
+    "characters",
+    "seconds",
+    "nats_since_row",
+    "characters_since_row",
+    "row_step",
+    "best_loss",
+    "best_step",
+    "misses",
+)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of a step's dropout."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()
+
+
+def train(
+    training: Training,
+    corpus: Corpus,
+    run: runs.Run,
+    plan: Plan,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Record]:
+    """Train until the plan's end, patience's end, the deadline or `stop()`; yield what happens.
+
+    Every evaluation writes a row of metrics and the checkpoints; between them the state is saved every
+    `save_every` seconds. When the iterator ends by `stop()`, the state of that very step is saved.
+
+    Raises:
+        DivergedError: where the loss is not finite; the checkpoints before it are kept.
+        InputOutputError: where a checkpoint cannot be written.
+    """
+    config = training.config.train
+    began = time.monotonic() - training.seconds
+    refreshed = saved = time.monotonic()
+
+    def save() -> None:
+        nonlocal saved
+        training.settle()
+        saved = time.monotonic()
+        training.seconds = saved - began
+        run.save_last(_checkpoint(training, corpus, plan, with_state=True))
+
+    def finished(reason: str) -> Finished:
+        return Finished(reason, training.step, training.best_loss, training.best_step)
+
+    while True:
+        late = plan.deadline is not None and time.monotonic() > plan.deadline and training.step > 0
+        due = training.step % plan.evaluate_every == 0 or training.step == plan.steps or late
+        if due and training.row_step != training.step:
+            score = _evaluate(training, corpus, stop)
+            if score is None:
+                break
+            evaluation = _evaluation(training, corpus, plan, score, time.monotonic() - began)
+            run.append_metrics(evaluation.row())
+            if evaluation.improved:
+                run.save_best(_checkpoint(training, corpus, plan, with_state=False))
+            save()
+            yield evaluation
+            if config.patience is not None and training.misses >= config.patience:
+                yield finished("patience")
+                return
+        if late or training.step == plan.steps:
+            yield finished("done" if training.step == plan.steps else "deadline")
+            return
+        training.update(learning_rate(config, training.step, plan.steps))
+        now = time.monotonic()
+        if now - refreshed > REFRESH_SECONDS or training.step == plan.steps:
+            loss, characters = training.settle()
+            yield Progress(training.step, loss, characters, now - refreshed)
+            refreshed = now
+        if stop():
+            break
+        if now - saved > config.save_every:
+            save()
+    save()
+    yield finished("stopped")
+
+
+def _evaluate(training: Training, corpus: Corpus, stop: Callable[[], bool]) -> evaluate.Score | None:
+    """Score the held-out text; None where `stop()` came first."""
+    score = None
+    for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device):  # noqa: B007
+        if stop():
+            return None
+    return score
+
+
+def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: evaluate.Score, seconds: float) -> Evaluation:
+    """Record a score: is it the best, how long since there was a better one."""
+    training.settle()
+    improved = training.best_loss is None or score.loss < training.best_loss
+    if improved:
+        training.best_loss, training.best_step, training.misses = score.loss, training.step, 0
+    else:
+        training.misses += 1
+    train_loss = training.nats_since_row / training.characters_since_row
+    training.nats_since_row, training.characters_since_row = 0.0, 0
+    training.row_step = training.step
+    return Evaluation(
+        training.step,
+        training.epoch,
+        train_loss,
+        score.loss,
+        learning_rate(training.config.train, training.step - 1, plan.steps),
+        training.characters,
+        seconds,
+        _sample(training, corpus),
+        improved,
+    )
+
+
+def _sample(training: Training, corpus: Corpus) -> str:
+    context = sample.Context(Stepper(training.weights()))
+    context.prefill([corpus.tokenizer.start_id])
+    return "".join(piece.text for piece in sample.write(context, corpus.tokenizer, _SAMPLE, seed=1))
+
+
+def _checkpoint(training: Training, corpus: Corpus, plan: Plan, *, with_state: bool) -> Checkpoint:
+    """Return what is saved: the weights alone, or all that the run needs to go on."""
+    scalars = training.scalars() | {
+        "plan": {"steps": plan.steps, "evaluate_every": plan.evaluate_every},
+        "device": training.device.name,
+        "precision": training.device.precision,
+        "threads": torch.get_num_threads(),
+    }
+    return Checkpoint(
+        config=training.config,
+        tokenizer=corpus.tokenizer,
+        source=corpus.source,
+        step=training.step,
+        val_loss=training.best_loss if training.best_step == training.step else None,
+        tensors=training.tensors() if with_state else training.weights(),
+        training=scalars if with_state else None,
+    )

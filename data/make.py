@@ -1,0 +1,50 @@
+"""Writes two real corpora that every Python carries: python-docs.txt and python-source/. Nothing is downloaded."""
+
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+HERE = Path(__file__).parent
+NOT_LIBRARY = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+
+
+def write_docs(target: Path) -> str:
+    """Write the language reference; return its text."""
+    from pydoc_data.topics import topics
+
+    text = "\n\n".join(topics[name].strip("\n") for name in sorted(topics)) + "\n"
+    target.write_text(text, encoding="utf-8", newline="")
+    return text
+
+
+def write_source(target: Path) -> tuple[int, int]:
+    """Copy the standard library's modules; return how many there are and their size in bytes."""
+    library = Path(sysconfig.get_path("stdlib"))
+    shutil.rmtree(target, ignore_errors=True)
+    count = size = 0
+    for file in sorted(library.rglob("*.py")):
+        parts = file.relative_to(library).parts
+        if NOT_LIBRARY.intersection(parts) or not file.stat().st_size:
+            continue
+        try:
+            data = file.read_text(encoding="utf-8").encode()
+        except UnicodeDecodeError:  # a few modules show that other encodings work
+            continue
+        copy = target.joinpath(*parts)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(data)
+        count, size = count + 1, size + len(data)
+    return count, size
+
+
+def main() -> None:
+    """Write both."""
+    text = write_docs(HERE / "python-docs.txt")
+    print(f"data/python-docs.txt: {len(text):,} characters", file=sys.stderr)
+    count, size = write_source(HERE / "python-source")
+    print(f"data/python-source/: {count:,} documents, {size / 1e6:.1f} MB", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Real text that every Python carries, and small runs trained on it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from pydoc_data.topics import topics
+
+import pytest
+
+from charlstm.cli import run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def text() -> str:
+    """The language reference, about 465,000 characters."""
+    return "\n".join(topics[name] for name in sorted(topics))
+
+
+@pytest.fixture
+def charlstm(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run a command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Outcome(code, *capsys.readouterr())
+
+    return command
+
+
+SMALL = [
+    *("--hidden-size=48", "--embedding-size=16", "--batch-size=8", "--seq-length=24"),
+    *("--precision=fp32", "--evaluations=2", "--seed=3"),
+]
+
+
+@pytest.fixture(scope="session")
+def trained(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run on the first 40,000 characters, whose corpus lies beside it."""
+    root = tmp_path_factory.mktemp("trained")
+    corpus = root / "reference.txt"
+    corpus.write_text(text[:40_000], encoding="utf-8", newline="")
+    code = run(["train", str(corpus), "--checkpoints", str(root / "checkpoints"), "--steps=120", *SMALL])
+    assert code == 0
+    return root / "checkpoints" / "reference"

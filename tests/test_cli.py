@@ -1,0 +1,360 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, Command
+
+from charlstm import checkpoint as checkpoints
+from charlstm.config import TextConfig
+
+
+def one_line(err: str) -> str:
+    """Return the error's line; the rest of stderr may say other things."""
+    lines = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def write_text(text: str, name: str = "corpus.txt", length: int = 6000) -> None:
+    Path(name).write_text(text[:length], encoding="utf-8", newline="")
+
+
+def start(*arguments: str, **options: object) -> "subprocess.Popen[str]":
+    return subprocess.Popen([sys.executable, "-m", "charlstm", *arguments], text=True, **options)  # type: ignore[call-overload]
+
+
+def test_the_three_commands(charlstm: Command, text: str) -> None:
+    write_text(text)
+    trained = charlstm("train", "corpus.txt", "--steps=20", *SMALL)
+    assert (trained.code, trained.out) == (0, "")
+    assert "held-out" in trained.err
+    assert "charlstm sample corpus" in trained.err
+    sampled = charlstm("sample", "corpus", "--length=50", "--seed=1")
+    assert sampled.code == 0
+    assert len(sampled.out.removesuffix("\n")) in {49, 50}
+    scored = charlstm("eval", "corpus", "--json")
+    row = json.loads(scored.out)
+    assert row["characters"] == 600
+    assert row["nats"] / 600 == pytest.approx(checkpoints.load(Path("checkpoints/corpus/best.safetensors")).val_loss)
+    assert "bits" in charlstm("eval").out
+
+
+def test_the_documented_interfaces(charlstm: Command, trained: Path, text: str) -> None:
+    write_text(text, length=500)
+    scored = json.loads(charlstm("eval", trained, "corpus.txt", "--json").out)
+    assert list(scored) == [
+        *("schema", "characters", "bytes", "nats", "bits_per_character", "bits_per_byte", "perplexity", "unknown"),
+        "seconds",
+    ]
+    assert scored["characters"] == 500
+    rows = charlstm("sample", trained, "--json", "--num-samples=3", "--length=30", "--seed=5").out.splitlines()
+    samples = [json.loads(row) for row in rows]
+    assert [list(sample) for sample in samples] == [["schema", "text", "seed", "characters", "seconds", "stopped"]] * 3
+    assert [(len(s["text"]), s["characters"], s["seed"], s["stopped"]) for s in samples] == [
+        (30, 30, seed, "length") for seed in (5, 6, 7)
+    ]
+    shown = json.loads(charlstm("info", trained, "--json").out)
+    assert list(shown) == ["schema", "config", "vocabulary", "parameters", "step", "val_loss", "corpus_sha256"]
+    assert shown["config"]["model"]["hidden_size"] == 48
+    assert shown["vocabulary"][0] == "<unk>"
+    assert "SHA-256 verified" in charlstm("info", trained).out
+
+
+def test_a_sample_is_a_function_of_its_seed(charlstm: Command, trained: Path) -> None:
+    first, second, third = (charlstm("sample", trained, "--seed", seed, "--length=80").out for seed in (1, 1, 2))
+    assert first == second
+    assert first != third
+    chosen = charlstm("sample", trained, "--length=80")
+    seed = chosen.err.split()[-1]
+    assert charlstm("sample", trained, "--length=80", "--seed", seed).out == chosen.out
+
+
+def test_prompts(charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = charlstm("sample", trained, "--prompt", "The ", "--length=20", "--seed=1").out
+    assert plain.startswith("The ")
+    Path("prompt.txt").write_text("The ")
+    assert charlstm("sample", trained, "--prompt-file", "prompt.txt", "--length=20", "--seed=1").out == plain
+    row = json.loads(charlstm("sample", trained, "--prompt", "The ", "--length=20", "--seed=1", "--json").out)
+    assert ("The " + row["text"]).rstrip("\n") == plain.rstrip("\n")
+    stop = row["text"][5:8]
+    row = json.loads(charlstm("sample", trained, "--prompt", "The ", "--seed=1", "--json", "--stop", stop).out)
+    assert row["stopped"] == "stop"
+    assert stop not in row["text"]
+
+
+def test_interactive_carries_the_state_on(trained: Path) -> None:
+    arguments = ["sample", str(trained), "--interactive", "--length=5", "--temperature=0", "--seed=1"]
+    process = start(*arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, err = process.communicate("The\n\n\N{SNOWMAN}\n")
+    assert process.returncode == 0
+    whole = start("sample", str(trained), "--prompt=The", "--length=10", "--temperature=0", stdout=subprocess.PIPE)
+    assert "The" + "".join(out.splitlines(keepends=False)) == whole.communicate()[0].replace("\n", "")
+    assert "U+2603" in err
+
+
+def test_precedence(charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def length(*arguments: str) -> int:
+        return int(json.loads(charlstm("sample", trained, "--json", "--config=c.toml", *arguments).out)["characters"])
+
+    Path("c.toml").write_text("[sample]\nlength = 11\ntop-k = 3\n")
+    assert length() == 11
+    monkeypatch.setenv("CHARLSTM_SAMPLE_LENGTH", "12")
+    assert length() == 12
+    assert length("--length=13") == 13
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [("[sample]\nlenght = 1", "lenght"), ("[sing]\na = 1", "sing"), ("length = 1", "length"), ("[", "TOML")],
+)
+def test_a_wrong_config_file(charlstm: Command, toml: str, words: str) -> None:
+    Path("c.toml").write_text(toml)
+    outcome = charlstm("sample", "--config=c.toml")
+    assert outcome.code == 2
+    assert words in one_line(outcome.err)
+
+
+BAD_CORPORA = [
+    ([], 2, "CORPUS"),
+    (["nothing.txt"], 74, "nothing.txt: no such file"),
+    (["folder"], 65, "no text"),
+    (["empty.txt"], 65, "empty.txt: empty"),
+    (["short.txt"], 65, "shorter than one window"),
+    (["same.txt"], 65, "one distinct character"),
+    (["latin.txt"], 65, "byte 3 (0xE9)"),
+    (["good.txt", "--val=nothing.txt"], 74, "nothing.txt"),
+    (["good.txt", "--steps=0"], 2, "--steps 0"),
+    (["good.txt", "--steps=1", "--time=5s"], 2, "--time"),
+    (["good.txt", "--time=soon"], 2, "soon"),
+    (["good.txt", "--dropout=1"], 2, "--dropout"),
+    (["good.txt", "--name=a/b"], 2, "plain name"),
+    (["good.txt", "--frobnicate"], 2, "frobnicate"),
+    (["good.txt", "--device=cuda"], 2, "cuda"),
+    (["good.txt", "--resume"], 74, "no run to go on with"),
+    (["--resume"], 2, "--name"),
+    (["good.txt", "--checkpoints=good.txt"], 74, "good.txt"),
+    (["good.txt", "--checkpoints=/proc/nowhere"], 74, "/proc/nowhere"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), BAD_CORPORA)
+def test_bad_input_to_train(charlstm: Command, text: str, arguments: list[str], code: int, words: str) -> None:
+    write_text(text, "good.txt")
+    write_text(text, "short.txt", 20)
+    Path("folder").mkdir()
+    Path("empty.txt").touch()
+    Path("same.txt").write_text("a" * 1000)
+    Path("latin.txt").write_bytes("caf\xe9 au lait".encode("latin-1"))
+    if "--device=cuda" in arguments:
+        torch = pytest.importorskip("torch")
+        if torch.cuda.is_available():
+            pytest.skip("this machine has one")
+    before = sorted(Path.cwd().rglob("*"))
+    limits = [] if {"--steps=0", "--time=soon", "--time=5s"} & set(arguments) else ["--steps=1"]
+    outcome = charlstm("train", *arguments, *([] if "--resume" in arguments else limits))
+    assert outcome.code == code, outcome.err
+    assert words in one_line(outcome.err)
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+BAD_CHECKPOINTS = [
+    (["nothing"], 74, "nothing: no such checkpoint"),
+    (["folder"], 65, "folder without a checkpoint"),
+    (["cut.safetensors"], 65, "not a charlstm checkpoint"),
+    (["flipped.safetensors"], 65, "SHA-256"),
+    (["pickle.safetensors"], 65, "not a charlstm checkpoint"),
+]
+BAD_OPTIONS = [
+    (["--temperature=-1"], 2, "--temperature -1.0: must be at least 0"),
+    (["--top-k=0"], 2, "--top-k 0: must be at least 1"),
+    (["--length=-1"], 2, "--length"),
+    (["--length=many"], 2, "many"),
+    (["--stop="], 2, "--stop"),
+    (["--prompt=a", "--prompt-file=b"], 2, "exclude"),
+    (["--prompt-file=nothing"], 74, "nothing"),
+    (["--interactive", "--json"], 2, "--interactive"),
+    (
+        ["--prompt=a \N{SNOWMAN} and \N{SNOWMAN}\u0416"],
+        65,
+        "'\N{SNOWMAN}' (U+2603), '\u0416' (U+0416), the first at position 2",
+    ),
+]
+
+
+@pytest.mark.parametrize("command", ["sample", "eval", "info"])
+@pytest.mark.parametrize(("arguments", "code", "words"), BAD_CHECKPOINTS)
+def test_bad_checkpoints(
+    charlstm: Command, trained: Path, command: str, arguments: list[str], code: int, words: str
+) -> None:
+    data = (trained / "best.safetensors").read_bytes()
+    Path("folder").mkdir()
+    Path("cut.safetensors").write_bytes(data[:1000])
+    Path("flipped.safetensors").write_bytes(data[:-5] + bytes([data[-5] ^ 16]) + data[-4:])
+    Path("pickle.safetensors").write_bytes(b"\x80\x04\x95" + bytes(50))
+    outcome = charlstm(command, *arguments)
+    assert (outcome.code, outcome.out) == (code, ""), outcome.err
+    assert words in one_line(outcome.err)
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), BAD_OPTIONS)
+def test_bad_options_to_sample(charlstm: Command, trained: Path, arguments: list[str], code: int, words: str) -> None:
+    outcome = charlstm("sample", trained, *arguments)
+    assert (outcome.code, outcome.out) == (code, ""), outcome.err
+    assert words in one_line(outcome.err)
+
+
+def test_a_run_is_not_overwritten(charlstm: Command, trained: Path, text: str) -> None:
+    shutil.copytree(trained, "checkpoints/corpus")
+    write_text(text)
+    before = {file.name: file.read_bytes() for file in Path("checkpoints/corpus").iterdir()}
+    outcome = charlstm("train", "corpus.txt", "--steps=2", *SMALL)
+    assert outcome.code == 2
+    assert "--force" in one_line(outcome.err)
+    assert {file.name: file.read_bytes() for file in Path("checkpoints/corpus").iterdir()} == before
+    assert charlstm("train", "corpus.txt", "--steps=2", "--force", *SMALL).code == 0
+    assert checkpoints.load(Path("checkpoints/corpus/last.safetensors")).step == 2
+
+
+def test_force_spares_the_old_run_until_the_new_one_begins(charlstm: Command, trained: Path) -> None:
+    shutil.copytree(trained, "checkpoints/corpus")
+    Path("corpus.txt").write_text("")
+    assert charlstm("train", "corpus.txt", "--force").code == 65
+    assert Path("checkpoints/corpus/best.safetensors").exists()
+
+
+def test_resume(charlstm: Command, text: str) -> None:
+    write_text(text)
+    assert charlstm("train", "corpus.txt", "--steps=6", *SMALL).code == 0
+    finished = charlstm("train", "corpus.txt", "--resume")
+    assert finished.code == 2
+    assert "finished" in one_line(finished.err)
+    other = charlstm("train", "corpus.txt", "--resume", "--hidden-size=64")
+    assert other.code == 2
+    assert "--hidden-size 64" in one_line(other.err)
+    assert charlstm("train", "--resume", "--name=corpus", "--steps=9").code == 0
+    assert checkpoints.load(Path("checkpoints/corpus/last.safetensors")).step == 9
+    write_text(text, length=5000)
+    changed = charlstm("train", "corpus.txt", "--resume", "--steps=12")
+    assert changed.code == 65
+    assert "SHA-256" in one_line(changed.err)
+
+
+def test_resume_falls_back_to_the_generation_before(charlstm: Command, text: str) -> None:
+    write_text(text)
+    assert charlstm("train", "corpus.txt", "--steps=6", *SMALL).code == 0
+    Path("checkpoints/corpus/last.safetensors").write_bytes(b"half a fi")
+    assert charlstm("train", "corpus.txt", "--resume").code == 0
+    assert checkpoints.load(Path("checkpoints/corpus/last.safetensors")).step == 6
+    rows = Path("checkpoints/corpus/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [3, 6]
+
+
+def test_time_is_the_length_of_the_run(charlstm: Command, text: str) -> None:
+    write_text(text)
+    assert charlstm("train", "corpus.txt", "--time=2s", *SMALL).code == 0
+    first = checkpoints.load(Path("checkpoints/corpus/last.safetensors"))
+    assert first.step > 1
+    # The same number of steps gives the same model.
+    assert charlstm("train", "corpus.txt", "--steps", first.step, "--name=again", *SMALL).code == 0
+    second = checkpoints.load(Path("checkpoints/again/last.safetensors"))
+    assert first.tensors["output.weight"].tobytes() == second.tensors["output.weight"].tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_resumed_run_is_the_uninterrupted_one(
+    charlstm: Command, text: str, number: int, code: int
+) -> None:
+    write_text(text)
+    assert charlstm("train", "corpus.txt", "--steps=900", "--name=whole", *SMALL).code == 0
+    arguments = ["train", "corpus.txt", "--steps=900", "--name=parts", "--evaluations=30", *SMALL[:-2], "--seed=3"]
+    with start(*arguments, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.strip().startswith("60 "):  # the second evaluation: in the middle of the run
+                process.send_signal(number)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == code
+    assert "charlstm train --resume --name parts" in rest
+    stopped = checkpoints.load(Path("checkpoints/parts/last.safetensors")).step
+    assert 60 <= stopped < 900
+    assert charlstm("train", "corpus.txt", "--resume", "--name=parts").code == 0
+    first = checkpoints.load(Path("checkpoints/whole/last.safetensors"))
+    second = checkpoints.load(Path("checkpoints/parts/last.safetensors"))
+    for name, tensor in first.tensors.items():
+        assert tensor.tobytes() == second.tensors[name].tobytes(), name
+
+
+def test_a_closed_stdout_ends_quietly(trained: Path) -> None:
+    reader, writer = os.pipe()
+    process = start("sample", str(trained), "--length=100000", "--seed=1", stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert os.read(reader, 10)
+    os.close(reader)
+    _, err = process.communicate()
+    assert process.returncode == 0
+    assert "rror" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
+def test_a_full_disk_is_told(trained: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = start("sample", str(trained), "--seed=1", stdout=full, stderr=subprocess.PIPE)
+        _, err = process.communicate()
+    assert process.returncode == 74
+    assert "no space left" in one_line(err)
+
+
+def test_the_held_out_text_is_found_by_its_hash(charlstm: Command, text: str) -> None:
+    write_text(text)
+    assert charlstm("train", "corpus.txt", "--steps=4", *SMALL).code == 0
+    here = json.loads(charlstm("eval", "corpus", "--json").out)
+    Path("data").mkdir()
+    Path("corpus.txt").rename("data/corpus.txt")
+    moved = json.loads(charlstm("eval", "corpus", "--json").out)
+    assert {**here, "seconds": 0} == {**moved, "seconds": 0}
+    whole = charlstm("eval", "corpus", "data/corpus.txt", "--json")
+    assert json.loads(whole.out)["characters"] == 6000
+    assert "trained on" in whole.err
+    part = json.loads(charlstm("eval", "corpus", "data/corpus.txt", "--split=val", "--json").out)
+    assert part["nats"] == here["nats"]
+    write_text(text, "data/corpus.txt", 5999)
+    gone = charlstm("eval", "corpus")
+    assert gone.code == 74
+    assert "SHA-256" in one_line(gone.err)
+
+
+def test_a_held_out_file_is_what_eval_scores(charlstm: Command, text: str) -> None:
+    write_text(text)
+    Path("val.txt").write_text(text[7000:7700])
+    assert charlstm("train", "corpus.txt", "--val=val.txt", "--steps=4", *SMALL).code == 0
+    assert json.loads(charlstm("eval", "corpus", "--json").out)["characters"] == 700
+    assert json.loads(charlstm("eval", "corpus", "--split=train", "--json").out)["characters"] == 6000
+
+
+def test_bytes_end_to_end(charlstm: Command, text: str) -> None:
+    Path("corpus.bin").write_bytes(text[:3000].encode() + bytes(range(256)) * 12)
+    assert charlstm("train", "corpus.bin", "--tokenizer=byte", "--steps=4", *SMALL).code == 0
+    sampled = charlstm("sample", "corpus", "--prompt=\N{SNOWMAN}", "--length=40", "--json")
+    assert json.loads(sampled.out)["characters"] == 40
+    scored = json.loads(charlstm("eval", "corpus", "--json").out)
+    assert scored["bytes"] == 607
+    assert TextConfig(tokenizer="byte") == checkpoints.load(Path("checkpoints/corpus/best.safetensors")).config.text
+
+
+def test_debug_shows_the_traceback(charlstm: Command) -> None:
+    with pytest.raises(Exception, match="nothing"):
+        charlstm("info", "nothing", "--debug")
+
+
+def test_a_terminal_is_not_steered() -> None:
+    from charlstm.console import printable
+
+    assert printable("a\x1b[31mb\x9b\n\t\u202ec\u200dd\ud800") == "a\u241b[31mb\\x9b\n\t\\u202ec\u200dd\\ud800"

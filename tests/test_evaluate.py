@@ -1,0 +1,91 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from charlstm import corpus, evaluate
+from charlstm.config import ModelConfig
+from charlstm.device import Device
+from charlstm.evaluate import Score
+from charlstm.model import CharLSTM
+from charlstm.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
+
+CPU = Device("cpu", "fp32")
+
+
+def build(tokenizer: Tokenizer, num_layers: int = 1) -> CharLSTM:
+    torch.manual_seed(0)
+    model = CharLSTM(ModelConfig(hidden_size=40, embedding_size=16, num_layers=num_layers), tokenizer.vocab_size)
+    for weight in model.parameters():
+        weight.data *= 1.5  # far from the uniform distribution
+    return model
+
+
+def independent_nats(model: CharLSTM, ids: list[int], start: int) -> float:
+    """Score one id at a time with plain numpy in float64, from the textbook's equations."""
+    w = {name: tensor.double().numpy() for name, tensor in model.state_dict().items()}
+    h = [np.zeros(40) for _ in model.layers]
+    c = [np.zeros(40) for _ in model.layers]
+    nats, before = 0.0, start
+    for id in ids:
+        x = w["embedding.weight"][before]
+        for n in range(len(h)):
+            z = w[f"layers.{n}.weight_ih_l0"] @ x + w[f"layers.{n}.weight_hh_l0"] @ h[n]
+            z += w[f"layers.{n}.bias_ih_l0"] + w[f"layers.{n}.bias_hh_l0"]
+            i, f, g, o = np.split(z, 4)
+            c[n] = c[n] / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+            x = h[n] = np.tanh(c[n]) / (1 + np.exp(-o))
+        logits = w["output.weight"] @ x + w["output.bias"]
+        nats += np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[id]
+        before = id
+    return nats
+
+
+@pytest.mark.parametrize("kind", ["char", "byte"])
+def test_nats_are_those_of_an_independent_computation(text: str, kind: str) -> None:
+    part = text[:9000].replace("e", "\N{LATIN SMALL LETTER E WITH ACUTE}")
+    tokenizer = CharTokenizer.fit(part[:2000]) if kind == "char" else ByteTokenizer()
+    split = corpus.encode(part, tokenizer)
+    model = build(tokenizer, num_layers=2)
+    score = evaluate.evaluate(model, split, tokenizer, CPU)
+    expected = independent_nats(model, split.ids.tolist(), tokenizer.start_id)
+    unknown = sum(character not in set(part[:2000]) for character in part) if kind == "char" else 0
+    expected += unknown * math.log(0x110000 - 0x800 - (tokenizer.vocab_size - 1))
+    assert score.nats == pytest.approx(expected, rel=1e-5)
+    assert (score.characters, score.bytes, score.unknown) == (9000, len(part.encode()), unknown)
+    assert unknown > 0 or kind == "byte"
+    assert score.bits_per_character == pytest.approx(expected / 9000 / math.log(2), rel=1e-5)
+    assert score.bits_per_byte == pytest.approx(expected / len(part.encode()) / math.log(2), rel=1e-5)
+    assert score.perplexity == pytest.approx(math.exp(expected / 9000), rel=1e-4)
+
+
+def test_streams_side_by_side_score_as_one(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = CharTokenizer.fit(text)
+    split = corpus.encode(text[:40_000], tokenizer)
+    model = build(tokenizer)
+    many = evaluate.evaluate(model, split, tokenizer, CPU)
+    monkeypatch.setattr(evaluate, "MAX_STREAMS", 1)
+    assert many.nats == pytest.approx(evaluate.evaluate(model, split, tokenizer, CPU).nats, rel=1e-6)
+
+
+def test_one_character_is_a_text() -> None:
+    tokenizer = CharTokenizer("\na")
+    score = evaluate.evaluate(build(tokenizer), corpus.encode("a", tokenizer), tokenizer, CPU)
+    assert (score.characters, score.nats > 0) == (1, True)
+
+
+def test_parts_add_up() -> None:
+    assert Score(1.0, 2, 3, 4) + Score(10.0, 20, 30, 40) == Score(11.0, 22, 33, 44)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_model_is_left_as_it_was(training: bool) -> None:
+    tokenizer = CharTokenizer("\nab")
+    model = build(tokenizer).train(training)
+    before = {name: weight.clone() for name, weight in model.state_dict().items()}
+    rng = torch.get_rng_state()
+    evaluate.evaluate(model, corpus.encode("abba" * 3000, tokenizer), tokenizer, CPU)
+    assert model.training is training
+    assert torch.equal(torch.get_rng_state(), rng)
+    assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())

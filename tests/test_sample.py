@@ -1,0 +1,167 @@
+import itertools
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlstm.config import ModelConfig, SampleConfig
+from charlstm.errors import UsageError
+from charlstm.model import CharLSTM
+from charlstm.sample import Context, draw, generate, probabilities, write
+from charlstm.stepper import Stepper
+from charlstm.tokenizer import ByteTokenizer, CharTokenizer
+
+logits_rows = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=12)
+configs = st.builds(
+    SampleConfig,
+    temperature=st.sampled_from([0.25, 1.0, 2.0]),
+    top_k=st.none() | st.integers(1, 14),
+    top_p=st.none() | st.sampled_from([0.1, 0.5, 0.9, 1.0]),
+    min_p=st.none() | st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+)
+
+
+def reference(logits: list[float], config: SampleConfig) -> list[float]:
+    """The four filters, one after the other, in plain Python."""
+    weights = {id: np.exp((x - max(logits)) / config.temperature) for id, x in enumerate(logits)}
+    ranked = sorted(weights, key=lambda id: (-weights[id], id))
+    if config.top_k is not None:
+        ranked = ranked[: config.top_k]
+    if config.top_p is not None:
+        total, nucleus, mass = sum(weights[id] for id in ranked), [], 0.0
+        for id in ranked:
+            if mass >= config.top_p * total:
+                break
+            nucleus.append(id)
+            mass += weights[id]
+        ranked = nucleus
+    if config.min_p is not None:
+        ranked = [id for id in ranked if weights[id] >= config.min_p * weights[ranked[0]]]
+    total = sum(weights[id] for id in ranked)
+    return [weights[id] / total if id in ranked else 0.0 for id in range(len(logits))]
+
+
+@given(logits_rows, configs)
+@settings(max_examples=300)
+def test_filters(logits: list[float], config: SampleConfig) -> None:
+    np.testing.assert_allclose(probabilities(np.array([logits]), config)[0], reference(logits, config), atol=1e-9)
+
+
+def test_ties_go_to_the_lower_id() -> None:
+    even = np.zeros((1, 4))
+    assert probabilities(even, SampleConfig(temperature=0)).tolist() == [[1, 0, 0, 0]]
+    assert probabilities(even, SampleConfig(top_k=2)).tolist() == [[0.5, 0.5, 0, 0]]
+    assert probabilities(even, SampleConfig(top_p=0.5)).tolist() == [[0.5, 0.5, 0, 0]]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-3])
+def test_cold_is_greedy(temperature: float) -> None:
+    chances = probabilities(np.array([[1.0, 3.0, 2.0]], np.float32), SampleConfig(temperature=temperature))
+    assert chances.tolist() == [[0, 1, 0]]
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=8).filter(lambda w: sum(w) > 0.01), st.floats(0, 1, exclude_max=True)
+)
+def test_a_draw_inverts_the_distribution(weights: list[float], uniform: float) -> None:
+    chances = np.array([weights]) / sum(weights)
+    id = int(draw(chances, np.array([uniform]))[0])
+    assert chances[0, id] > 0
+    before = chances[0, :id].sum()
+    assert before - 1e-9 <= uniform <= before + chances[0, id] + 1e-9
+
+
+def small(vocab_size: int = 30) -> Stepper:
+    torch.manual_seed(0)
+    model = CharLSTM(ModelConfig(hidden_size=24, embedding_size=8), vocab_size)
+    return Stepper({name: weight.numpy() for name, weight in model.state_dict().items()})
+
+
+def begun(streams: int = 1, vocab_size: int = 30) -> Context:
+    context = Context(small(vocab_size), streams)
+    context.prefill([1, 2, 3])
+    return context
+
+
+def test_the_unknown_is_never_generated_and_everything_else_is() -> None:
+    ids = generate(begun(), SampleConfig(temperature=3.0), [0], forbidden=0)
+    assert {int(id[0]) for id in itertools.islice(ids, 3000)} == set(range(1, 30))
+
+
+def test_frequencies_are_the_models_probabilities() -> None:
+    context = begun(streams=4000)
+    config = SampleConfig(temperature=1.0)
+    expected = probabilities(context.logits()[:1], config)[0]
+    ids = next(generate(context, config, range(4000)))
+    error = np.abs(np.bincount(ids, minlength=30) / 4000 - expected)
+    assert (error < 4 * np.sqrt(expected * (1 - expected) / 4000) + 1e-3).all()
+
+
+def test_a_stream_does_not_depend_on_its_neighbours() -> None:
+    config = SampleConfig(length=60)
+    tokenizer = CharTokenizer([chr(97 + n) for n in range(29)])
+    together = ["", "", ""]
+    for piece in write(begun(3), tokenizer, config, seed=7):
+        together[piece.stream] += piece.text
+    for number, text in enumerate(together):
+        assert "".join(piece.text for piece in write(begun(), tokenizer, config, seed=7 + number)) == text
+
+
+def test_length_counts_characters_not_bytes() -> None:
+    pieces = list(write(begun(vocab_size=256), ByteTokenizer(), SampleConfig(length=50, temperature=2.0), seed=1))
+    assert len("".join(piece.text for piece in pieces)) == 50
+    assert pieces[-1].stopped == "length"
+
+
+def test_no_length_writes_nothing() -> None:
+    assert [
+        (piece.text, piece.stopped) for piece in write(begun(), CharTokenizer("ab"), SampleConfig(length=0), 1)
+    ] == [("", "length")]
+
+
+def spoken(
+    monkeypatch: pytest.MonkeyPatch, text: str, stops: list[str], length: int = 100
+) -> list[tuple[str, str | None]]:
+    """What `write` shows while a model says `text`."""
+    tokenizer = CharTokenizer(sorted(set(text)))
+
+    def say(*_: object) -> Iterator[np.ndarray]:
+        return iter(tokenizer.encode(text)[:, None])
+
+    monkeypatch.setattr("charlstm.sample.generate", say)
+    pieces = write(SimpleNamespace(streams=1), tokenizer, SampleConfig(length=length), 1, stops)  # type: ignore[arg-type]
+    return [(piece.text, piece.stopped) for piece in pieces]
+
+
+@given(
+    text=st.text("ab", min_size=1, max_size=30),
+    stops=st.lists(st.text("ab", min_size=1, max_size=4), max_size=3),
+    length=st.integers(1, 30),
+)
+def test_stop_texts(text: str, stops: list[str], length: int) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        pieces = spoken(monkeypatch, text, stops, length)
+    shown, stopped = "".join(piece for piece, _ in pieces), pieces[-1][1] if pieces else None
+    ends = {end: [s for s in stops if text[:end].endswith(s)] for end in range(1, min(length, len(text)) + 1)}
+    first = next((end for end, found in ends.items() if found), None)
+    if first is not None:
+        assert (shown, stopped) == (text[: first - max(map(len, ends[first]))], "stop")
+    elif length <= len(text):
+        assert (shown, stopped) == (text[:length], "length")
+    else:
+        assert stopped is None
+        assert text.startswith(shown)
+
+
+def test_what_cannot_become_a_stop_text_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = spoken(monkeypatch, "xSTyS", ["STOP"], length=5)
+    assert pieces == [("x", None), ("STy", None), ("S", "length")]
+
+
+def test_an_empty_stop_text_is_refused() -> None:
+    with pytest.raises(UsageError):
+        next(write(begun(), CharTokenizer("ab"), SampleConfig(), 1, [""]))

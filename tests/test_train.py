@@ -1,0 +1,273 @@
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from charlstm import checkpoint as checkpoints
+from charlstm import corpus as corpora
+from charlstm import plan as plans
+from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.corpus import Corpus
+from charlstm.device import Device
+from charlstm.errors import DataError, DivergedError
+from charlstm.runs import Run
+from charlstm.train import Evaluation, Finished, Plan, Progress, Record, Training, learning_rate, train
+
+CPU = Device("cpu", "fp32")
+
+
+def config(model: dict[str, object] | None = None, **options: object) -> RunConfig:
+    sizes = {"hidden_size": 24, "embedding_size": 8, "num_layers": 2, "dropout": 0.2} | (model or {})
+    lengths = {"batch_size": 6, "seq_length": 20, "steps": 40} | options
+    return RunConfig(text=TextConfig(), model=ModelConfig(**sizes), train=TrainConfig(**lengths))
+
+
+@pytest.fixture
+def corpus(text: str, tmp_path: Path) -> Corpus:
+    (tmp_path / "corpus.txt").write_text(text[:3000], encoding="utf-8", newline="")
+    return corpora.load([str(tmp_path / "corpus.txt")], [], TextConfig())
+
+
+def run_in(folder: Path) -> Run:
+    run = Run(folder)
+    run.create()
+    return run
+
+
+def rows(run: Run) -> list[dict[str, object]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.read_metrics()]
+
+
+def same_files(a: Path, b: Path) -> None:
+    first, second = checkpoints.load(a), checkpoints.load(b)
+    assert first.step == second.step
+    assert first.val_loss == second.val_loss
+    assert first.tensors.keys() == second.tensors.keys()
+    for name, tensor in first.tensors.items():
+        assert tensor.tobytes() == second.tensors[name].tobytes(), name
+    if first.training is not None and second.training is not None:
+        assert {**first.training, "seconds": 0} == {**second.training, "seconds": 0}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("stopped_after", [1, 16, 33, 40])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    corpus: Corpus, tmp_path: Path, precision: str, stopped_after: int
+) -> None:
+    device, plan = Device("cpu", precision), Plan(40, 8)
+    whole = run_in(tmp_path / "whole")
+    list(train(Training(config(), corpus, device), corpus, whole, plan))
+
+    parts = run_in(tmp_path / "parts")
+    training = Training(config(), corpus, device)
+    *_, finished = train(training, corpus, parts, plan, lambda: training.step >= stopped_after)
+    assert finished == Finished("stopped", stopped_after, training.best_loss, training.best_step)
+    training = Training(config(), corpus, device)
+    training.restore(parts.load_last())
+    assert training.step == stopped_after
+    list(train(training, corpus, parts, plan))
+
+    same_files(whole.last, parts.last)
+    same_files(whole.best, parts.best)
+    assert rows(whole) == rows(parts)
+    assert len(rows(whole)) == 5
+
+
+def test_a_stop_within_an_evaluation_loses_no_row(corpus: Corpus, tmp_path: Path) -> None:
+    whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
+    list(train(Training(config(), corpus, CPU), corpus, whole, Plan(16, 8)))
+    training = Training(config(), corpus, CPU)
+    within = iter([*[False] * 8, True])  # asked after each of 8 steps, then within the evaluation
+    *_, finished = train(training, corpus, parts, Plan(16, 8), lambda: next(within))
+    assert isinstance(finished, Finished)
+    assert (finished.reason, finished.step, rows(parts)) == ("stopped", 8, [])
+    again = Training(config(), corpus, CPU)
+    again.restore(parts.load_last())
+    list(train(again, corpus, parts, Plan(16, 8)))
+    assert rows(whole) == rows(parts)
+    same_files(whole.last, parts.last)
+
+
+def test_a_learning_rate_rises_and_falls() -> None:
+    options = TrainConfig(steps=100, learning_rate=2.0, warmup=0.1)
+    rates = [learning_rate(options, step, 100) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0])
+    assert rates[10] == 2.0
+    assert rates[55] == pytest.approx(1.0)
+    assert rates[25] == pytest.approx(1 + math.cos(math.pi / 6))
+    assert rates[100] == pytest.approx(0, abs=1e-12)
+
+
+def test_the_gradient_is_that_of_the_window_with_carried_state(corpus: Corpus) -> None:
+    """Two steps against a loop over torch's LSTM cell, clipped and updated by torch's unfused AdamW."""
+    options = config({"num_layers": 1, "dropout": 0.0}, clip_norm=0.5, weight_decay=0.1)
+    training = Training(options, corpus, CPU)
+    start = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
+    for _ in range(2):
+        training.update(0.01)
+
+    weights = {name: tensor.clone().requires_grad_() for name, tensor in start.items()}
+    decayed = [weight for weight in weights.values() if weight.ndim > 1]
+    others = [weight for weight in weights.values() if weight.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        lr=0.01,
+        betas=(0.9, 0.99),
+        foreach=False,
+    )
+    h = c = torch.zeros(6, 24)
+    text = corpus.train.ids.astype(np.int64)
+    positions = np.arange(6) * len(text) // 6
+    windows = training.batches.windows
+    longest = int(np.diff(np.arange(7) * len(text) // 6).max())
+    for step in range(2):
+        loss, count = torch.zeros(()), 0
+        for at in range(longest * step // windows, longest * (step + 1) // windows):
+            before = torch.tensor([text[p + at - 1] if p + at else corpus.tokenizer.start_id for p in positions])
+            x = weights["embedding.weight"][before]
+            gates = x @ weights["layers.0.weight_ih_l0"].T + weights["layers.0.bias_ih_l0"]
+            gates = gates + h @ weights["layers.0.weight_hh_l0"].T + weights["layers.0.bias_hh_l0"]
+            i, f, g, o = gates.chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            logits = h @ weights["output.weight"].T + weights["output.bias"]
+            target = torch.from_numpy(text[positions + at])
+            loss = loss - logits.log_softmax(-1).gather(1, target[:, None]).sum()
+            count += 6
+        optimizer.zero_grad()
+        (loss / count).backward()
+        norm = torch.stack([weight.grad.norm() for weight in weights.values()]).norm()  # type: ignore[union-attr]
+        for weight in weights.values():
+            weight.grad *= min(1.0, 0.5 / norm.item())  # type: ignore[operator]
+        optimizer.step()
+        h, c = h.detach(), c.detach()
+    for name, weight in training.model.state_dict().items():
+        torch.testing.assert_close(weight, weights[name].detach(), rtol=1e-3, atol=1e-5)
+
+
+def test_evaluations_do_not_disturb_the_training(corpus: Corpus, tmp_path: Path) -> None:
+    often, seldom = run_in(tmp_path / "often"), run_in(tmp_path / "seldom")
+    list(train(Training(config(), corpus, CPU), corpus, often, Plan(12, 1)))
+    list(train(Training(config(), corpus, CPU), corpus, seldom, Plan(12, 12)))
+    first, second = checkpoints.load(often.last), checkpoints.load(seldom.last)
+    assert all(np.array_equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
+
+
+def test_another_seed_is_another_run(corpus: Corpus) -> None:
+    models = [Training(config(seed=seed), corpus, CPU).weights()["output.weight"] for seed in (1, 1, 2)]
+    assert np.array_equal(models[0], models[1])
+    assert not np.array_equal(models[0], models[2])
+
+
+def test_a_wrapping_stream_begins_with_no_state(corpus: Corpus) -> None:
+    training = Training(config(), corpus, CPU)
+    training.step = training.batches.windows  # stream 5 wraps to the beginning of the text here
+    training.state = [(h + 1, c + 1) for h, c in training.state]
+    given = []
+    training.model.layers[0].register_forward_pre_hook(lambda _, inputs: given.append(inputs[1]))
+    training.update(0.0)
+    for state in given[0]:
+        assert state[0, 5].eq(0).all()
+        assert state[0, :5].eq(1).all()
+
+
+def test_records_and_metrics(corpus: Corpus, tmp_path: Path) -> None:
+    run = run_in(tmp_path / "run")
+    records: list[Record] = list(train(Training(config(), corpus, CPU), corpus, run, Plan(10, 4)))
+    evaluations = [record for record in records if isinstance(record, Evaluation)]
+    assert [evaluation.step for evaluation in evaluations] == [4, 8, 10]
+    assert all(isinstance(record, Progress) for record in records if record not in (*evaluations, records[-1]))
+    assert isinstance(records[-1], Finished)
+    assert records[-1].reason == "done"
+    written = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    assert written == [evaluation.row() for evaluation in evaluations]
+    assert set(written[0]) == {
+        *("schema", "step", "epoch", "train_loss", "val_loss", "learning_rate", "characters", "seconds")
+    }
+    assert len(evaluations[0].sample) == 160
+    best = min(evaluations, key=lambda evaluation: evaluation.val_loss)
+    assert checkpoints.load(run.best).val_loss == best.val_loss
+    assert checkpoints.load(run.last).step == 10
+    assert checkpoints.load(run.previous).step == 8
+
+
+def test_a_model_learns_more_than_letter_frequencies(corpus: Corpus, tmp_path: Path) -> None:
+    counts = np.bincount(corpus.train.ids) / len(corpus.train.ids)
+    entropy = -(counts[counts > 0] * np.log(counts[counts > 0])).sum()
+    options = config({"num_layers": 1, "dropout": 0.0}, learning_rate=0.01)
+    training = Training(options, corpus, CPU)
+    *_, finished = train(training, corpus, run_in(tmp_path / "run"), Plan(150, 50))
+    assert isinstance(finished, Finished)
+    assert finished.best_loss is not None
+    assert finished.best_loss < entropy - 0.3
+
+
+def test_patience(corpus: Corpus, tmp_path: Path) -> None:
+    options = config(patience=2, learning_rate=1e-9)
+    training = Training(options, corpus, CPU)
+    losses = iter([3.0, 2.0, 2.5, 2.0, 1.0])
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("charlstm.train._evaluate", lambda *_: SimpleNamespace(loss=next(losses)))
+        *_, finished = train(training, corpus, run_in(tmp_path / "run"), Plan(40, 2))
+    assert finished == Finished("patience", 8, 2.0, 4)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
+    run, training = run_in(tmp_path / "run"), Training(config(), corpus, CPU)
+
+    def records() -> Iterator[Record]:
+        for record in train(training, corpus, run, Plan(40, 5)):
+            yield record
+            if isinstance(record, Evaluation) and record.step == 10:
+                training.model.output.bias.data[0] = math.nan
+
+    with pytest.raises(DivergedError, match="finite"):
+        list(records())
+    assert checkpoints.load(run.last).step == 10
+    assert len(list(run.read_metrics())) == 2
+
+
+def test_a_deadline_ends_with_an_evaluation(corpus: Corpus, tmp_path: Path) -> None:
+    *_, evaluation, finished = train(
+        Training(config(), corpus, CPU), corpus, run_in(tmp_path / "run"), Plan(40, 40, deadline=0.0)
+    )
+    assert isinstance(evaluation, Evaluation)
+    assert finished == Finished("deadline", 1, evaluation.val_loss, 1)
+
+
+def test_a_text_shorter_than_a_window_is_refused(corpus: Corpus) -> None:
+    with pytest.raises(DataError, match="shorter than one window"):
+        Training(config(seq_length=5000), corpus, CPU)
+    with pytest.raises(DataError, match="--batch-size"):
+        Training(config(batch_size=5000), corpus, CPU)
+
+
+def test_plans(corpus: Corpus) -> None:
+    training = Training(config(), corpus, CPU)
+    assert plans.make(training, corpus, TrainConfig(steps=101, evaluations=10), 0.0) == Plan(101, 11)
+    windows = training.batches.windows
+    assert plans.make(training, corpus, TrainConfig(epochs=2.5, evaluations=1), 0.0).steps == math.ceil(2.5 * windows)
+    before = training.weights()["output.weight"].copy()
+    plan = plans.make(training, corpus, TrainConfig(time=3600.0), began=plans.time.monotonic())
+    assert plan.steps > 1000
+    assert plan.deadline is not None
+    assert training.step == 0
+    assert np.array_equal(training.weights()["output.weight"], before)
+
+
+def test_precision_is_measured(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {"bf16": 1.0, "fp32": 2.0}
+    monkeypatch.setattr(plans, "has_bf16", lambda _: True)
+    monkeypatch.setattr(plans, "step_seconds", lambda training, _: speeds[training.device.precision])
+    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus).precision == "bf16"
+    speeds["fp32"] = 0.5
+    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus).precision == "fp32"
+    assert plans.choose_device(DeviceConfig(device="cpu", precision="bf16"), config(), corpus).precision == "bf16"
+    monkeypatch.setattr(plans, "has_bf16", lambda _: False)
+    speeds["bf16"] = 0.1
+    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus).precision == "fp32"

@@ -9,56 +9,61 @@ import torch
 from measure import alternate
 
 from charlstm import checkpoint, runs
-from charlstm.config import SampleConfig
+from charlstm.config import ModelConfig, SampleConfig
 from charlstm.model import CharLSTM
 from charlstm.sample import Context, generate
 from charlstm.stepper import Stepper
 
+CONFIG = SampleConfig(temperature=1.0)
+START, UNKNOWN = 1, 0
 
-@click.command()
-@click.argument("name", default="shakespeare")
-@click.option("--rounds", default=7, show_default=True)
-@click.option("--length", default=3000, show_default=True)
-@torch.inference_mode()
-def main(name: str, rounds: int, length: int) -> None:
+
+def compare(model: CharLSTM, rounds: int, length: int) -> None:
     """Print characters a second of both, and the largest difference of their probabilities."""
-    loaded = checkpoint.load(runs.find(name))
-    tokenizer = loaded.tokenizer
-    stepper = Stepper(loaded.weights)
-    model = CharLSTM.from_weights(loaded.config.model, tokenizer.vocab_size, loaded.weights).eval()
+    stepper = Stepper({name: weight.numpy() for name, weight in model.state_dict().items()})
 
     def ours() -> float:
         context = Context(stepper)
-        context.prefill([tokenizer.start_id])
+        context.prefill([START])
         began = time.perf_counter()
-        for _ in itertools.islice(generate(context, SampleConfig(temperature=1.0), [1], tokenizer.unknown_id), length):
+        for _ in itertools.islice(generate(context, CONFIG, [1], UNKNOWN), length):
             pass
         return length / (time.perf_counter() - began)
 
     def torch_loop() -> float:
-        id, state = torch.tensor([[tokenizer.start_id]]), model.zero_state(1)
+        id, state = torch.tensor([[START]]), model.zero_state(1)
         began = time.perf_counter()
         for _ in range(length):
             logits, state = model(id, state)
             id = torch.multinomial(logits[0].softmax(-1), 1)
         return length / (time.perf_counter() - began)
 
-    shape = loaded.config.model
-    print(f"{shape.num_layers} x {shape.hidden_size}, {tokenizer.vocab_size} ids, one stream")
+    shape = model.config
+    print(f"\n{shape.num_layers} x {shape.hidden_size}, embedding {shape.embedding_size}, one stream")
     ours(), torch_loop()
     alternate({"charlstm (numpy)": ours, "nn.LSTM steps (torch)": torch_loop}, rounds, "characters/s")
 
-    context = Context(stepper)
-    ids = [tokenizer.start_id]
-    worst = 0.0
-    state = model.zero_state(1)
-    for _ in range(1000):
-        context.read([ids[-1]])
-        logits, state = model(torch.tensor([[ids[-1]]]), state)
-        ours_now, theirs = torch.from_numpy(context.logits()[0]).softmax(-1), logits[0, 0].softmax(-1)
-        worst = max(worst, (ours_now - theirs).abs().max().item())
-        ids.append(int(np.random.default_rng(len(ids)).choice(len(theirs), p=theirs.double() / theirs.double().sum())))
+    context, state, id, worst = Context(stepper), model.zero_state(1), START, 0.0
+    for number in range(1000):
+        context.read([id])
+        logits, state = model(torch.tensor([[id]]), state)
+        theirs = logits[0, 0].softmax(-1)
+        worst = max(worst, (torch.from_numpy(context.logits()[0]).softmax(-1) - theirs).abs().max().item())
+        chances = theirs.double().numpy()
+        id = int(np.random.default_rng(number).choice(len(chances), p=chances / chances.sum()))
     print(f"largest difference of a probability over 1,000 characters: {worst:.1e}")
+
+
+@click.command()
+@click.option("--rounds", default=7, show_default=True)
+@click.option("--length", default=3000, show_default=True)
+@torch.inference_mode()
+def main(rounds: int, length: int) -> None:
+    """Compare on the pretrained model, and on random weights of other shapes."""
+    loaded = checkpoint.load(runs.find("shakespeare"))
+    compare(CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights), rounds, length)
+    for shape in (ModelConfig(embedding_size=512), ModelConfig(num_layers=2), ModelConfig(hidden_size=256)):
+        compare(CharLSTM(shape, 66, UNKNOWN).eval(), rounds, length)
 
 
 if __name__ == "__main__":

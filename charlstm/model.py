@@ -34,10 +34,10 @@ class CharLSTM(nn.Module):
 
     @classmethod
     def from_weights(cls, config: ModelConfig, vocab_size: int, weights: Mapping[str, npt.NDArray[Any]]) -> "CharLSTM":
-        """Rebuild a trained model from a checkpoint's tensors."""
+        """Rebuild a trained model from a checkpoint's tensors, in evaluation mode."""
         model = cls(config, vocab_size)
         model.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})
-        return model
+        return model.eval()
 
     @torch.no_grad()
     def _initialise(self, unknown_id: int | None) -> None:

@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 _DRAWS = 256  # random numbers drawn at a time
 _SEEDS = 2**63
+_COLD = 1e-30
 
 
 class Context:
@@ -48,19 +49,19 @@ class Context:
         return array[None] if self._single else array
 
 
-def probabilities(logits: Floats, config: SampleConfig) -> npt.NDArray[np.float64]:
-    """Return the probability of each next character after the filters, (N, V).
+def weigh(logits: Floats, config: SampleConfig) -> Floats:
+    """Return how likely each next character is after the filters, up to a factor a row, (N, V).
 
     Args:
         logits: (N, V); -inf for what must never be chosen.
         config: its temperature, top_k (Fan et al. 2018), top_p (Holtzman et al. 2020) and min_p (Nguyen et al. 2024).
     """
     if config.temperature == 0:
-        greedy = np.zeros(logits.shape)
+        greedy = np.zeros_like(logits)
         greedy[np.arange(len(logits)), logits.argmax(-1)] = 1
         return greedy
-    with np.errstate(over="ignore"):  # a tiny temperature: -inf is what is meant
-        weights = np.exp((logits - logits.max(-1, keepdims=True)).astype(np.float64) / config.temperature)
+    # Nothing is warmer than greedy below this temperature, and nothing overflows above it.
+    weights: Floats = np.exp((logits - logits.max(-1, keepdims=True)) / max(config.temperature, _COLD))
     if config.top_k is not None or config.top_p is not None:
         order = np.argsort(-weights, axis=-1, kind="stable")
         ranked = np.take_along_axis(weights, order, -1)
@@ -72,19 +73,17 @@ def probabilities(logits: Floats, config: SampleConfig) -> npt.NDArray[np.float6
         np.put_along_axis(weights, order, ranked, -1)
     if config.min_p is not None:
         weights[weights < config.min_p * weights.max(-1, keepdims=True)] = 0
-    normalised: npt.NDArray[np.float64] = weights / weights.sum(-1, keepdims=True)
-    return normalised
+    return weights
 
 
-def draw(chances: npt.NDArray[np.float64], uniforms: Floats) -> npt.NDArray[np.intp]:
+def draw(weights: Floats, uniforms: Floats) -> npt.NDArray[np.intp]:
     """Return an id a row, by inverting the cumulative distribution.
 
     Args:
-        chances: (N, V), rows that sum to 1.
+        weights: (N, V), not negative; an id is drawn in proportion to its weight.
         uniforms: (N,), in [0, 1).
     """
-    totals = np.cumsum(chances, -1)
-    # Scaled by the last total, which rounding keeps from being exactly 1, so that no impossible id is drawn.
+    totals = weights.cumsum(-1, dtype=np.float64)
     ids: npt.NDArray[np.intp] = (totals <= uniforms[:, None] * totals[:, -1:]).sum(-1)
     return ids
 
@@ -106,7 +105,7 @@ def generate(
             logits = context.logits()
             if forbidden is not None:
                 logits[:, forbidden] = -np.inf
-            ids = draw(probabilities(logits, config), uniforms)
+            ids = draw(weigh(logits, config), uniforms)
             context.read(ids)
             yield ids
 

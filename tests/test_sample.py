@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from charlstm.config import ModelConfig, SampleConfig
 from charlstm.errors import UsageError
 from charlstm.model import CharLSTM
-from charlstm.sample import Context, draw, generate, probabilities, write
+from charlstm.sample import Context, draw, generate, weigh, write
 from charlstm.stepper import Stepper
 from charlstm.tokenizer import ByteTokenizer, CharTokenizer
 
@@ -23,6 +23,11 @@ configs = st.builds(
     top_p=st.none() | st.sampled_from([0.1, 0.5, 0.9, 1.0]),
     min_p=st.none() | st.sampled_from([0.0, 0.05, 0.5, 1.0]),
 )
+
+
+def probabilities(logits: np.ndarray, config: SampleConfig) -> np.ndarray:
+    weights = weigh(logits, config)
+    return weights / weights.sum(-1, keepdims=True)
 
 
 def reference(logits: list[float], config: SampleConfig) -> list[float]:
@@ -69,7 +74,7 @@ def test_cold_is_greedy(temperature: float) -> None:
 )
 def test_a_draw_inverts_the_distribution(weights: list[float], uniform: float) -> None:
     chances = np.array([weights]) / sum(weights)
-    id = int(draw(chances, np.array([uniform]))[0])
+    id = int(draw(np.array([weights]), np.array([uniform]))[0])
     assert chances[0, id] > 0
     before = chances[0, :id].sum()
     assert before - 1e-9 <= uniform <= before + chances[0, id] + 1e-9

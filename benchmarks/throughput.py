@@ -54,7 +54,7 @@ def main(rounds: int, steps: int) -> None:
         path.write_text("\n".join(topics.values()), encoding="utf-8")
         corpus = corpora.load([str(path)], [], TextConfig())
     for precision in ("bf16", "fp32"):
-        for shape in ({}, {"num_layers": 2}, {"hidden_size": 256}):
+        for shape in ({}, {"dropout": 0.35, "recurrent_dropout": 0.1}, {"num_layers": 2}, {"hidden_size": 256}):
             config = RunConfig(text=TextConfig(), model=ModelConfig(**shape), train=TrainConfig())
             training = Training(config, corpus, Device("cpu", precision))
             bare = bare_loop(config, corpus.tokenizer.vocab_size, precision)
@@ -71,7 +71,10 @@ def main(rounds: int, steps: int) -> None:
 
             ours(), bare()
             model = config.model
-            print(f"\n{model.num_layers} x {model.hidden_size}, embedding {model.embedding_size}, {precision}")
+            print(
+                f"\n{model.num_layers} x {model.hidden_size}, embedding {model.embedding_size}, {precision}, "
+                f"dropout {model.dropout:g}, recurrent dropout {model.recurrent_dropout:g}"
+            )
             alternate(
                 {"charlstm": lambda: timed(ours), "bare loop": lambda bare=bare: timed(bare)}, rounds, "characters/s"
             )

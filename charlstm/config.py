@@ -43,12 +43,14 @@ class Limits:
         return None
 
 
-def option(default: Any, help: str, *, duration: bool = False, **limits: Any) -> Any:
+def option(default: Any, help: str, *, duration: bool = False, adapts: str | None = None, **limits: Any) -> Any:
     """Declare a dataclass field that is also a command-line option.
 
-    `duration` marks a number of seconds that is written as `90s`, `5m` or `2h`.
+    `duration` marks a number of seconds that is written as `90s`, `5m` or `2h`; `adapts` says, in place of the default,
+    what `charlstm train` chooses where the user does not.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "duration": duration, "limits": Limits(**limits)})
+    metadata = {"help": help, "duration": duration, "adapts": adapts, "limits": Limits(**limits)}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def flag(name: str) -> str:
@@ -145,7 +147,16 @@ class ModelConfig(Settings):
     hidden_size: int = option(512, "Units in each LSTM layer.", at_least=1, at_most=65536)
     num_layers: int = option(1, "LSTM layers, one above the other.", at_least=1, at_most=1024)
     embedding_size: int = option(64, "Length of the vector that stands for a character.", at_least=1, at_most=65536)
-    dropout: float = option(0.2, "Share of each layer's outputs that training drops.", at_least=0, below=1)
+    dropout: float = option(
+        0.2, "Share of each layer's outputs that training drops.", adapts="0.2 to 0.5, by epochs", at_least=0, below=1
+    )
+    recurrent_dropout: float = option(
+        0.0,
+        "Share of each layer's units that training cuts off from the recurrence.",
+        adapts="0 to 0.2, by epochs",
+        at_least=0,
+        below=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

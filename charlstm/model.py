@@ -73,10 +73,23 @@ class CharLSTM(nn.Module):
         outputs = self.embedding(ids)  # (T, N, E)
         after: State = []
         for layer, before in zip(self.layers, state, strict=True):
-            outputs, after_layer = layer(outputs, before)  # (T, N, H)
+            outputs, after_layer = self._recur(layer, outputs, before)  # (T, N, H)
             after.append(after_layer)
             outputs = self._drop(outputs)
         return self.output(outputs), after
+
+    def _recur(self, layer: nn.Module, inputs: Tensor, before: tuple[Tensor, Tensor]) -> Any:
+        """Run a layer; in training some of its units are cut off from the recurrence for the whole window.
+
+        One mask for all streams is a mask on the columns of the recurrent matrix, so that the fused kernel runs as it
+        is: recurrent dropout (Gal & Ghahramani 2016) at the price of weight dropping (Merity et al. 2018).
+        """
+        rate = self.config.recurrent_dropout
+        if not self.training or rate == 0:
+            return layer(inputs, before)
+        weight = layer.get_parameter("weight_hh_l0")
+        mask = weight.new_empty(weight.shape[1]).bernoulli_(1 - rate) / (1 - rate)  # (H,)
+        return torch.func.functional_call(layer, {"weight_hh_l0": weight * mask}, (inputs, before))
 
     def _drop(self, outputs: Tensor) -> Tensor:
         """Drop the same units at every step of the window: locked dropout (Gal & Ghahramani 2016; Merity et al. 2018).

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Callable
 
-from charlstm import evaluate
+from charlstm import evaluate, recipe
 from charlstm.config import DeviceConfig, RunConfig, TrainConfig
 from charlstm.corpus import Corpus
 from charlstm.device import Device, choose, has_bf16
@@ -57,7 +57,8 @@ def make(
     evaluation = evaluation_seconds(training, corpus, _PROBE_SECONDS, stop)
     left = deadline - time.monotonic() - _RESERVE * config.time
     evaluations = max(1, min(config.evaluations, int(_EVALUATION_SHARE * left / evaluation)))
-    steps = training.step + max(1, int((left - evaluations * evaluation) / each))
+    steps = max(1, int((left - evaluations * evaluation) / each))
+    steps = training.step + min(steps, math.ceil(recipe.MAX_EPOCHS * training.batches.windows))
     return Plan(steps, math.ceil(steps / evaluations), deadline - evaluation)
 
 

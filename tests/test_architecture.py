@@ -35,6 +35,7 @@ RANKS = {
     "tokenizer": 2,
     "cells": 2,
     "device": 2,
+    "recipe": 2,
     "config": 1,
     "errors": 0,
     "": -1,  # the package itself: its version
@@ -50,6 +51,7 @@ WITHOUT_TORCH = {
     "batches",
     "config",
     "errors",
+    "recipe",
 }
 
 

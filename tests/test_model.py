@@ -98,3 +98,22 @@ def test_dropout_is_locked_scaled_and_only_in_training() -> None:
     kept = dropped[0] != 0
     assert 0.5 < kept.float().mean() < 0.7
     torch.testing.assert_close(dropped, plain * kept / 0.6)
+
+
+def test_recurrent_dropout_cuts_units_off_from_the_recurrence_only_in_training() -> None:
+    model = build(recurrent_dropout=0.4, dropout=0.0)
+    ids = torch.randint(1, 20, (30, 4))
+    layer = model.layers[0]
+    weight = layer.weight_hh_l0.detach().clone()
+    plain, _ = model(ids, model.zero_state(4))
+    model.train()
+    torch.manual_seed(5)
+    dropped, _ = model(ids, model.zero_state(4))
+    torch.manual_seed(5)
+    mask = torch.empty(32).bernoulli_(0.6) / 0.6
+    assert 0 < mask.eq(0).sum() < 32
+    assert torch.equal(layer.weight_hh_l0, weight)
+    layer.weight_hh_l0.data = weight * mask  # the kernel with the columns of those units at zero
+    expected, _ = model.eval()(ids, model.zero_state(4))
+    torch.testing.assert_close(dropped, expected)
+    assert not torch.allclose(dropped, plain)

@@ -38,7 +38,7 @@ def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
                     flag(field.name),
                     type=_Duration() if field.metadata["duration"] else choices or kind,
                     default=_spelled(field),
-                    show_default=field.default is not None,
+                    show_default=field.metadata["adapts"] or field.default is not None,
                     help=field.metadata["help"],
                 )(function)
         return function

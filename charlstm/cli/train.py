@@ -62,17 +62,17 @@ def train(
     """
     began = time.monotonic()
     device_config = collect(DeviceConfig, values)
+    given = {key for key in values if ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT}
     if resume:
         if force:
             raise UsageError("--resume and --force exclude each other: go on with the run, or write over it")
-        given = {key for key in values if ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT}
         return _resume(paths, val_paths, name, root, {key: values[key] for key in given}, device_config, began)
     config = RunConfig(
         text=collect(TextConfig, values), model=collect(ModelConfig, values), train=collect(TrainConfig, values)
     )
     if not paths:
         raise UsageError("no CORPUS given: name a text file or a folder, like charlstm train corpus.txt")
-    return _start(paths, val_paths, name, root, config, device_config, force, began)
+    return _start(paths, val_paths, name, root, config, given, device_config, force, began)
 
 
 def _start(
@@ -81,12 +81,13 @@ def _start(
     name: str | None,
     root: Path,
     config: RunConfig,
+    given: set[str],
     device_config: DeviceConfig,
     force: bool,
     began: float,
 ) -> int:
+    from charlstm import console, recipe, runs
     from charlstm import corpus as corpora
-    from charlstm import runs
 
     run = runs.named(name if name is not None else _name(paths[0]), root)
     if run.exists() and not force:
@@ -98,12 +99,16 @@ def _start(
 
     with _Stop() as stop:
         device = plans.choose_device(device_config, config, corpus)
-        training = Training(config, corpus, device)
-        plan = plans.make(training, corpus, config.train, began, stop)
+        # Measured on what takes longest, as the recipe depends on what is measured here.
+        slowest = Training(recipe.adapt(config, given, recipe.MAX_EPOCHS)[0], corpus, device)
+        plan = plans.make(slowest, corpus, config.train, began, stop)
         if stop():  # nothing was learnt yet, and nothing is written over
             return stop.exit_code
+        config, choices = recipe.adapt(config, given, plan.steps / slowest.batches.windows)
+        training = Training(config, corpus, device)
         run.create()
         _describe(run, corpus, training, plan, device_config)
+        console.table((choice.name.replace("_", " "), f"{choice.value:g}: {choice.reason}") for choice in choices)
         return _train(training, corpus, run, plan, stop)
 
 
@@ -221,7 +226,7 @@ def _train(training: "Training", corpus: "Corpus", run: "Run", plan: "Plan", sto
 
 
 def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", asked: DeviceConfig) -> None:
-    from charlstm import console
+    from charlstm import console, recipe
 
     config, device = training.config, training.device
     for skipped in corpus.skipped[:3]:
@@ -234,6 +239,8 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
     length = f"{plan.steps:,} steps, {plan.steps / training.batches.windows:.1f} epochs"
     if config.train.time is not None and plan.deadline is not None:
         length += f", for {console.duration(config.train.time)}"
+        if plan.steps - training.step >= recipe.MAX_EPOCHS * training.batches.windows:
+            length += " at most: reading the text more often would only teach it by heart"
     console.table(
         [
             ("run", str(run.folder)),

@@ -1,0 +1,210 @@
+"""Learning: charlstm's defaults and, given a checkout of it, nanoGPT's CPU recipe, side by side.
+
+Both train on the same characters for the same wall-clock time with the same threads, one after the other, and are
+scored on the same held-out characters under two protocols:
+
+    carried   every held-out character given all before it: charlstm with carried state; nanoGPT, which has none,
+              in overlapping blocks, so that each character has at least half a block before it
+    cold B    nanoGPT's own protocol, crops of B characters read from nothing; all crops, not a random few
+"""
+
+import importlib.util
+import json
+import pickle
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from charlstm import checkpoint, evaluate
+from charlstm import corpus as corpora
+from charlstm.config import TextConfig, duration
+from charlstm.device import Device
+from charlstm.model import CharLSTM
+
+# The README's command for a laptop without a GPU.
+NANOGPT = [
+    *("train.py", "config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),
+    *("--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128", "--dropout=0.0"),
+]
+NANOGPT_BLOCK = 64
+COLD_BLOCKS = (64, 256)
+
+
+@dataclass
+class Result:
+    """One training run and its scores in nats a character."""
+
+    name: str
+    seed: int
+    seconds: float
+    scores: dict[str, float]
+    curve: list[tuple[float, float]] = field(default_factory=list)
+
+
+@torch.inference_mode()
+def mean_nats(logits_of: Callable[[torch.Tensor], torch.Tensor], ids: np.ndarray, block: int, first: int = 0) -> float:
+    """Score crops of `block` characters, from position `first` of each."""
+    step = block - first
+    starts = np.arange(0, len(ids) - block, step)
+    total, count = 0.0, 0
+    for part in np.array_split(starts, max(1, len(starts) // 64)):
+        grid = part[:, None] + np.arange(block)
+        logits = logits_of(torch.from_numpy(ids[grid]))[:, first:]
+        targets = torch.from_numpy(ids[grid + 1])[:, first:]
+        total += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="sum").item()
+        count += targets.numel()
+    return total / count
+
+
+def train_charlstm(path: Path, seconds: float, seed: int, folder: Path, options: tuple[str, ...]) -> Result:
+    """Train with nothing but the time given, as a user does."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "charlstm", "train", str(path), "--time", f"{seconds}s", "--seed", str(seed)]
+    subprocess.run(
+        [*command, "--checkpoints", str(folder), "--name", "run", *options], check=True, stderr=subprocess.DEVNULL
+    )
+    took = time.monotonic() - began
+    loaded = checkpoint.load(folder / "run" / "best.safetensors")
+    tokenizer = loaded.tokenizer
+    model = CharLSTM.from_weights(loaded.config.model, tokenizer.vocab_size, loaded.weights)
+    _, held_out = corpora.split(corpora.read([str(path)], TextConfig()).content, TextConfig())
+    split = corpora.encode(held_out, tokenizer)
+    scores = {"carried": evaluate.evaluate(model, split, tokenizer, Device("cpu", "fp32")).loss}
+    ids = split.ids.astype(np.int64)
+    for block in COLD_BLOCKS:
+        scores[f"cold {block}"] = mean_nats(
+            lambda rows: model(rows.T, model.zero_state(len(rows)))[0].transpose(0, 1), ids, block
+        )
+    rows = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    return Result("charlstm", seed, took, scores, [(row["seconds"], row["val_loss"]) for row in rows])
+
+
+def train_nanogpt(checkout: Path, path: Path, seconds: float, seed: int, folder: Path) -> Result:
+    """Train nanoGPT's CPU recipe on the same split, for as many iterations as fit into the time."""
+    work = folder / "nanogpt"
+    work.mkdir(parents=True)
+    for name in ("train.py", "model.py", "configurator.py"):
+        shutil.copy(checkout / name, work)
+    shutil.copytree(checkout / "config", work / "config")
+    source = (work / "train.py").read_text().replace("torch.manual_seed(1337", f"torch.manual_seed({1336 + seed}")
+    (work / "train.py").write_text(source)
+    train, held_out = corpora.split(corpora.read([str(path)], TextConfig()).content, TextConfig())
+    characters = sorted(set(train) | set(held_out))
+    table = {character: id for id, character in enumerate(characters)}
+    data = work / "data" / "shakespeare_char"
+    data.mkdir(parents=True)
+    for name, text in (("train", train), ("val", held_out)):
+        np.array([table[character] for character in text], np.uint16).tofile(data / f"{name}.bin")
+    (data / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": len(characters)}))
+
+    def run(iterations: int) -> tuple[float, str]:
+        lengths = [f"--max_iters={iterations}", f"--lr_decay_iters={iterations}", f"--eval_interval={iterations}"]
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, *NANOGPT, *lengths, "--out_dir=out"], cwd=work, check=True, capture_output=True, text=True
+        )
+        return time.monotonic() - began, done.stdout
+
+    short, long = run(100)[0], run(400)[0]  # two runs tell the start from the iterations
+    each = (long - short) / 300
+    took, out = run(max(1, int((seconds - (short - 100 * each)) / each)))
+
+    spec = importlib.util.spec_from_file_location("nanogpt_model", work / "model.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["nanogpt_model"] = module
+    spec.loader.exec_module(module)
+    saved = torch.load(work / "out" / "ckpt.pt", weights_only=True)
+    model = module.GPT(module.GPTConfig(**saved["model_args"]))
+    model.load_state_dict(saved["model"])
+    model.eval()
+    ids = np.array([table[character] for character in held_out])
+
+    def logits_of(rows: torch.Tensor) -> torch.Tensor:
+        return model(rows, rows)[0]  # with targets it returns the logits of every position
+
+    scores = {
+        "carried": mean_nats(logits_of, ids, NANOGPT_BLOCK, first=NANOGPT_BLOCK // 2),
+        f"cold {NANOGPT_BLOCK}": mean_nats(logits_of, ids, NANOGPT_BLOCK),
+    }
+    losses = [float(loss) for loss in re.findall(r"val loss ([\d.]+)", out)]  # at the beginning and at the end
+    return Result("nanoGPT", seed, took, scores, [(short - 100 * each, losses[0]), (took, losses[-1])])
+
+
+def table(results: list[Result], seconds: float) -> str:
+    """Return the medians over the seeds as a Markdown table."""
+    protocols = ["carried", *(f"cold {block}" for block in COLD_BLOCKS)]
+    lines = [f"| {seconds:g} s | {' | '.join(protocols)} | seconds used |", "|---" * (len(protocols) + 2) + "|"]
+    for name in dict.fromkeys(result.name for result in results):
+        own = [result for result in results if result.name == name]
+        cells = []
+        for protocol in protocols:
+            values = [result.scores[protocol] for result in own if protocol in result.scores]
+            spread = f" ({min(values):.4f} to {max(values):.4f})" if len(values) > 1 else ""
+            cells.append(f"{statistics.median(values):.4f}{spread}" if values else "")
+        lines.append(f"| {name} | {' | '.join(cells)} | {statistics.median(r.seconds for r in own):.0f} |")
+    return "\n".join(lines)
+
+
+def plot(results: list[Result], path: Path) -> None:
+    """Draw held-out loss against seconds."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    for number, name in enumerate(dict.fromkeys(result.name for result in results)):
+        for index, result in enumerate(r for r in results if r.name == name):
+            axes.plot(
+                *zip(*result.curve, strict=True),
+                marker="o",
+                ms=3,
+                color=f"C{number}",
+                label=name if not index else None,
+            )
+    axes.set(xlabel="seconds of training", ylabel="held-out loss, nats a character")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+@click.command()
+@click.argument("corpus", type=click.Path(exists=True, path_type=Path))
+@click.option("--time", "length", default="94s", show_default=True, help="Wall-clock budget of each run.")
+@click.option("--seeds", default=3, show_default=True, help="Runs of each.")
+@click.option("--nanogpt", type=click.Path(exists=True, path_type=Path), help="A checkout of nanoGPT.")
+@click.option("--plot", "picture", type=click.Path(path_type=Path), help="Write a PNG (extra: plot).")
+@click.argument("options", nargs=-1)
+def main(
+    corpus: Path, length: str, seeds: int, nanogpt: Path | None, picture: Path | None, options: tuple[str, ...]
+) -> None:
+    """Train and score; OPTIONS (after --) go to charlstm train."""
+    seconds = duration(length)
+    results = []
+    for seed in range(1, seeds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            results.append(train_charlstm(corpus, seconds, seed, Path(folder), options))
+            print(results[-1].name, seed, results[-1].scores, flush=True)
+            if nanogpt:
+                results.append(train_nanogpt(nanogpt, corpus, seconds, seed, Path(folder)))
+                print(results[-1].name, seed, results[-1].scores, flush=True)
+    print(f"\n{corpus.name}, {torch.get_num_threads()} threads, median of {seeds}\n\n{table(results, seconds)}")
+    if picture:
+        plot(results, picture)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from measure import alternate
 
 from charlstm import corpus as corpora
-from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
-from charlstm.device import Device
+from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.device import Device, choose
 from charlstm.train import Training
 
 
@@ -49,6 +49,7 @@ def bare_loop(config: RunConfig, vocab_size: int, precision: str):
 @click.option("--steps", default=30, show_default=True)
 def main(rounds: int, steps: int) -> None:
     """Print characters a second of both."""
+    choose(DeviceConfig(device="cpu"))  # sets the allocator as `charlstm train` does: for both
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "docs.txt"
         path.write_text("\n".join(topics.values()), encoding="utf-8")

@@ -27,6 +27,13 @@ class Device:
         with torch.autocast(self.name, torch.bfloat16, enabled=self.precision == "bf16"):
             yield
 
+    def seed(self, number: int) -> None:
+        """Seed the processor's generator; on a CPU without `torch.manual_seed`'s look for other processors."""
+        if self.name == "cpu":
+            torch.default_generator.manual_seed(number)
+        else:
+            torch.manual_seed(number)
+
     def synchronize(self) -> None:
         """Wait until everything asked of the processor is done; on a CPU it is."""
         if self.name == "cuda":

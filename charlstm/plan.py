@@ -14,7 +14,7 @@ from charlstm.train import Plan, Training, learning_rate
 _WARM_UP_STEPS = 3
 _PROBE_SECONDS = 0.5
 _EVALUATION_SHARE = 0.1  # of the time, that evaluations may take
-_RESERVE = 0.02  # of the time, for saving and for a machine that is a little slower later
+_RESERVE = 0.05  # of the time, for saving, and for a machine that is a little slower later
 
 
 def choose_device(config: DeviceConfig, run: RunConfig, corpus: Corpus) -> Device:

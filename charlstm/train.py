@@ -145,7 +145,7 @@ class Training:
         """Train on the next window of every stream, with this learning rate."""
         batch = self.batches.at(self.step)
         # A generator seeded by the step makes every step a function of (seed, step): nothing to save or restore.
-        torch.manual_seed(step_seed(self.config.train.seed, self.step))
+        self.device.seed(step_seed(self.config.train.seed, self.step))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss = self._loss(batch)

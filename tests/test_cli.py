@@ -349,6 +349,17 @@ def test_bytes_end_to_end(charlstm: Command, text: str) -> None:
     assert TextConfig(tokenizer="byte") == checkpoints.load(Path("checkpoints/corpus/best.safetensors")).config.text
 
 
+@pytest.mark.parametrize(("load", "threads"), [(100.0, "1"), (0.0, None)])
+def test_sampling_spares_busy_cores(
+    charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch, load: float, threads: str | None
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")  # restored after the test
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    assert charlstm("sample", trained, "--length=1").code == 0
+    assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
+
+
 def test_debug_shows_the_traceback(charlstm: Command) -> None:
     with pytest.raises(Exception, match="nothing"):
         charlstm("info", "nothing", "--debug")

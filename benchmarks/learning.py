@@ -117,9 +117,9 @@ def train_nanogpt(checkout: Path, path: Path, seconds: float, seed: int, folder:
         )
         return time.monotonic() - began, done.stdout
 
-    short, long = run(100)[0], run(400)[0]  # two runs tell the start from the iterations
+    short, long = run(200)[0], run(500)[0]  # two runs tell the start from the iterations
     each = (long - short) / 300
-    took, out = run(max(1, int((seconds - (short - 100 * each)) / each)))
+    took, out = run(max(1, int((seconds - (short - 200 * each)) / each)))
 
     spec = importlib.util.spec_from_file_location("nanogpt_model", work / "model.py")
     assert spec is not None and spec.loader is not None
@@ -140,7 +140,7 @@ def train_nanogpt(checkout: Path, path: Path, seconds: float, seed: int, folder:
         f"cold {NANOGPT_BLOCK}": mean_nats(logits_of, ids, NANOGPT_BLOCK),
     }
     losses = [float(loss) for loss in re.findall(r"val loss ([\d.]+)", out)]  # at the beginning and at the end
-    return Result("nanoGPT", seed, took, scores, [(short - 100 * each, losses[0]), (took, losses[-1])])
+    return Result("nanoGPT", seed, took, scores, [(short - 200 * each, losses[0]), (took, losses[-1])])
 
 
 def table(results: list[Result], seconds: float) -> str:

@@ -107,7 +107,7 @@ def _start(
         config, choices = recipe.adapt(config, given, plan.steps / slowest.batches.windows)
         training = Training(config, corpus, device)
         run.create()
-        _describe(run, corpus, training, plan, device_config)
+        _describe(run, corpus, training, plan, _why(device_config, device))
         console.table((choice.name.replace("_", " "), f"{choice.value:g}: {choice.reason}") for choice in choices)
         return _train(training, corpus, run, plan, stop)
 
@@ -159,7 +159,7 @@ def _resume(
         if stop():
             return stop.exit_code
         run.cut_metrics(training.step)
-        _describe(run, corpus, training, plan, device_config)
+        _describe(run, corpus, training, plan, f"going on from step {training.step:,}")
         return _train(training, corpus, run, plan, stop)
 
 
@@ -225,7 +225,14 @@ def _train(training: "Training", corpus: "Corpus", run: "Run", plan: "Plan", sto
     return stop.exit_code
 
 
-def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", asked: DeviceConfig) -> None:
+def _why(asked: DeviceConfig, device: "Device") -> str:
+    """Return in words how the precision came about."""
+    if asked.precision != "auto":
+        return "as asked for"
+    return "bf16 being measured the faster" if device.precision == "bf16" else "fp32 being the faster or the only one"
+
+
+def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", remark: str) -> None:
     from charlstm import console, recipe
 
     config, device = training.config, training.device
@@ -234,7 +241,6 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
     if len(corpus.skipped) > 3:
         console.warn(f"skipped {len(corpus.skipped) - 3} more files that are no text")
     parameters = sum(weight.numel() for weight in training.model.parameters())
-    why = "" if asked.precision != "auto" else ", measured the faster" if device.precision == "bf16" else ", automatic"
     model = config.model
     length = f"{plan.steps:,} steps, {plan.steps / training.batches.windows:.1f} epochs"
     if config.train.time is not None and plan.deadline is not None:
@@ -255,7 +261,7 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
                 f"{parameters / 1e6:.2f} M parameters",
             ),
             ("length", length),
-            ("device", f"{device.name}, {device.precision}{why}, seed {config.train.seed}"),
+            ("device", f"{device.name}, {device.precision}, seed {config.train.seed}, {remark}"),
         ]
     )
 

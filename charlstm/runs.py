@@ -13,6 +13,8 @@ from charlstm.errors import DataError, InputOutputError, UsageError, os_reason
 
 ROOT = Path("checkpoints")
 """Where runs are kept, below the current folder."""
+PRETRAINED = "shakespeare"
+"""The run that comes with the package."""
 
 
 @dataclass(frozen=True)
@@ -140,15 +142,21 @@ def find(name: str | None, root: Path = ROOT) -> Path:
     """
     if name is None:
         return _newest(root)
-    for folder in (Path(name), *(place / name for place in _places(root))):
+    for folder in (Path(name), root / name):
         if folder.is_dir() and (file := _best(Run(folder))):
             return file
+    if name == PRETRAINED and (file := _pretrained()):
+        return file
     return Path(name)
 
 
-def _places(root: Path) -> tuple[Path, ...]:
+def _pretrained() -> Path | None:
     package = Path(__file__).parent
-    return root, package / "checkpoints", package.parent / "checkpoints"  # installed, and in a clone
+    for place in (package, package.parent):  # as installed, and in a clone
+        file = Run(place / "checkpoints" / PRETRAINED).best
+        if file.is_file():
+            return file
+    return None
 
 
 def _best(run: Run) -> Path | None:
@@ -156,8 +164,9 @@ def _best(run: Run) -> Path | None:
 
 
 def _newest(root: Path) -> Path:
-    for place in _places(root):
-        files = [file for folder in place.glob("*/") if (file := _best(Run(folder)))]
-        if files:
-            return max(files, key=lambda file: file.stat().st_mtime)
+    files = [file for folder in root.glob("*/") if (file := _best(Run(folder)))]
+    if files:
+        return max(files, key=lambda file: file.stat().st_mtime)
+    if pretrained := _pretrained():
+        return pretrained
     raise InputOutputError(f"{root}: no checkpoint in it; train one with `charlstm train CORPUS`, or name a file")

@@ -43,10 +43,20 @@ def test_find(root: Path, name: str | None, file: str) -> None:
 
 def test_without_a_run_the_pretrained_model_is_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert runs.find(None).parent.name == "shakespeare"
-    monkeypatch.setattr(runs, "_places", lambda root: (root,))
+    clone = tmp_path / "clone"
+    make(clone / "checkpoints" / "shakespeare", "best.safetensors", mtime=1)
+    make(clone / "checkpoints" / "trained-there", "best.safetensors", mtime=2)
+    monkeypatch.setattr(runs, "__file__", str(clone / "charlstm" / "runs.py"))
+    assert runs.find(None) == runs.find("shakespeare") == clone / "checkpoints" / "shakespeare" / "best.safetensors"
+    assert runs.find("trained-there") == Path("trained-there")
+    (clone / "checkpoints" / "shakespeare" / "best.safetensors").unlink()
     with pytest.raises(InputOutputError, match="charlstm train"):
         runs.find(None)
+
+
+def test_a_model_comes_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert runs.find(None).parts[-2:] == ("shakespeare", "best.safetensors")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a\0"])

@@ -8,11 +8,7 @@ scored on the same held-out characters under two protocols:
     cold B    nanoGPT's own protocol, crops of B characters read from nothing; all crops, not a random few
 """
 
-import importlib.util
 import json
-import pickle
-import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+import nanogpt
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -33,12 +30,6 @@ from charlstm.config import TextConfig, duration
 from charlstm.device import Device
 from charlstm.model import CharLSTM
 
-# The README's command for a laptop without a GPU.
-NANOGPT = [
-    *("train.py", "config/train_shakespeare_char.py", "--device=cpu", "--compile=False", "--eval_iters=20"),
-    *("--block_size=64", "--batch_size=12", "--n_layer=4", "--n_head=4", "--n_embd=128", "--dropout=0.0"),
-]
-NANOGPT_BLOCK = 64
 COLD_BLOCKS = (64, 256)
 
 
@@ -92,55 +83,20 @@ def train_charlstm(path: Path, seconds: float, seed: int, folder: Path, options:
 
 
 def train_nanogpt(checkout: Path, path: Path, seconds: float, seed: int, folder: Path) -> Result:
-    """Train nanoGPT's CPU recipe on the same split, for as many iterations as fit into the time."""
-    work = folder / "nanogpt"
-    work.mkdir(parents=True)
-    for name in ("train.py", "model.py", "configurator.py"):
-        shutil.copy(checkout / name, work)
-    shutil.copytree(checkout / "config", work / "config")
-    source = (work / "train.py").read_text().replace("torch.manual_seed(1337", f"torch.manual_seed({1336 + seed}")
-    (work / "train.py").write_text(source)
+    """Train nanoGPT's CPU recipe on the same split, and score it."""
     train, held_out = corpora.split(corpora.read([str(path)], TextConfig()).content, TextConfig())
-    characters = sorted(set(train) | set(held_out))
-    table = {character: id for id, character in enumerate(characters)}
-    data = work / "data" / "shakespeare_char"
-    data.mkdir(parents=True)
-    for name, text in (("train", train), ("val", held_out)):
-        np.array([table[character] for character in text], np.uint16).tofile(data / f"{name}.bin")
-    (data / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": len(characters)}))
-
-    def run(iterations: int) -> tuple[float, str]:
-        lengths = [f"--max_iters={iterations}", f"--lr_decay_iters={iterations}", f"--eval_interval={iterations}"]
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, *NANOGPT, *lengths, "--out_dir=out"], cwd=work, check=True, capture_output=True, text=True
-        )
-        return time.monotonic() - began, done.stdout
-
-    short, long = run(200)[0], run(500)[0]  # two runs tell the start from the iterations
-    each = (long - short) / 300
-    took, out = run(max(1, int((seconds - (short - 200 * each)) / each)))
-
-    spec = importlib.util.spec_from_file_location("nanogpt_model", work / "model.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["nanogpt_model"] = module
-    spec.loader.exec_module(module)
-    saved = torch.load(work / "out" / "ckpt.pt", weights_only=True)
-    model = module.GPT(module.GPTConfig(**saved["model_args"]))
-    model.load_state_dict(saved["model"])
-    model.eval()
-    ids = np.array([table[character] for character in held_out])
+    trained = nanogpt.train(checkout, train, held_out, seconds, seed, folder / "nanogpt")
+    ids = np.array([trained.table[character] for character in held_out])
 
     def logits_of(rows: torch.Tensor) -> torch.Tensor:
-        return model(rows, rows)[0]  # with targets it returns the logits of every position
+        return trained.model(rows, rows)[0]  # with targets it returns the logits of every position
 
+    block = nanogpt.BLOCK
     scores = {
-        "carried": mean_nats(logits_of, ids, NANOGPT_BLOCK, first=NANOGPT_BLOCK // 2),
-        f"cold {NANOGPT_BLOCK}": mean_nats(logits_of, ids, NANOGPT_BLOCK),
+        "carried": mean_nats(logits_of, ids, block, first=block // 2),
+        f"cold {block}": mean_nats(logits_of, ids, block),
     }
-    losses = [float(loss) for loss in re.findall(r"val loss ([\d.]+)", out)]  # at the beginning and at the end
-    return Result("nanoGPT", seed, took, scores, [(short - 200 * each, losses[0]), (took, losses[-1])])
+    return Result("nanoGPT", seed, trained.seconds, scores, trained.curve)
 
 
 def table(results: list[Result], seconds: float) -> str:
@@ -185,11 +141,11 @@ def plot(results: list[Result], path: Path) -> None:
 @click.argument("corpus", type=click.Path(exists=True, path_type=Path))
 @click.option("--time", "length", default="94s", show_default=True, help="Wall-clock budget of each run.")
 @click.option("--seeds", default=3, show_default=True, help="Runs of each.")
-@click.option("--nanogpt", type=click.Path(exists=True, path_type=Path), help="A checkout of nanoGPT.")
+@click.option("--nanogpt", "checkout", type=click.Path(exists=True, path_type=Path), help="A checkout of nanoGPT.")
 @click.option("--plot", "picture", type=click.Path(path_type=Path), help="Write a PNG (extra: plot).")
 @click.argument("options", nargs=-1)
 def main(
-    corpus: Path, length: str, seeds: int, nanogpt: Path | None, picture: Path | None, options: tuple[str, ...]
+    corpus: Path, length: str, seeds: int, checkout: Path | None, picture: Path | None, options: tuple[str, ...]
 ) -> None:
     """Train and score; OPTIONS (after --) go to charlstm train."""
     seconds = duration(length)
@@ -198,8 +154,8 @@ def main(
         with tempfile.TemporaryDirectory() as folder:
             results.append(train_charlstm(corpus, seconds, seed, Path(folder), options))
             print(results[-1].name, seed, results[-1].scores, flush=True)
-            if nanogpt:
-                results.append(train_nanogpt(nanogpt, corpus, seconds, seed, Path(folder)))
+            if checkout:
+                results.append(train_nanogpt(checkout, corpus, seconds, seed, Path(folder)))
                 print(results[-1].name, seed, results[-1].scores, flush=True)
     print(f"\n{corpus.name}, {torch.get_num_threads()} threads, median of {seeds}\n\n{table(results, seconds)}")
     if picture:

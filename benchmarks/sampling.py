@@ -1,9 +1,11 @@
-"""Sampling: charlstm's numpy stepper against a loop over `nn.LSTM` single steps with the same weights."""
+"""Sampling, one stream: charlstm's numpy stepper, a loop over `nn.LSTM` single steps with the same weights, nanoGPT."""
 
 import itertools
 import time
+from pathlib import Path
 
 import click
+import nanogpt
 import numpy as np
 import torch
 from measure import alternate
@@ -18,8 +20,8 @@ CONFIG = SampleConfig(temperature=1.0)
 START, UNKNOWN = 1, 0
 
 
-def compare(model: CharLSTM, rounds: int, length: int) -> None:
-    """Print characters a second of both, and the largest difference of their probabilities."""
+def compare(model: CharLSTM, rounds: int, length: int) -> dict[str, float]:
+    """Print characters a second of both, and the largest difference of their probabilities; return the medians."""
     stepper = Stepper({name: weight.numpy() for name, weight in model.state_dict().items()})
 
     def ours() -> float:
@@ -38,10 +40,10 @@ def compare(model: CharLSTM, rounds: int, length: int) -> None:
             id = torch.multinomial(logits[0].softmax(-1), 1)
         return length / (time.perf_counter() - began)
 
-    shape = model.config
-    print(f"\n{shape.num_layers} x {shape.hidden_size}, embedding {shape.embedding_size}, one stream")
+    shape = f"{model.config.num_layers} x {model.config.hidden_size}, embedding {model.config.embedding_size}"
+    print(f"\n{shape}")
     ours(), torch_loop()
-    alternate({"charlstm (numpy)": ours, "nn.LSTM steps (torch)": torch_loop}, rounds, "characters/s")
+    medians = alternate({"charlstm (numpy)": ours, "nn.LSTM steps (torch)": torch_loop}, rounds, "characters/s")
 
     context, state, id, worst = Context(stepper), model.zero_state(1), START, 0.0
     for number in range(1000):
@@ -52,18 +54,68 @@ def compare(model: CharLSTM, rounds: int, length: int) -> None:
         chances = theirs.double().numpy()
         id = int(np.random.default_rng(number).choice(len(chances), p=chances / chances.sum()))
     print(f"largest difference of a probability over 1,000 characters: {worst:.1e}")
+    return {f"{name}, {shape}": median for name, median in medians.items()}
+
+
+def nanogpt_speed(checkout: Path, rounds: int, length: int) -> dict[str, float]:
+    """Print characters a second of its `generate` on the CPU recipe's shape and the GPU recipe's; random weights."""
+    module = nanogpt.load(checkout)
+    ways = {}
+    for layers, width, block in ((4, 128, nanogpt.BLOCK), (6, 384, 256)):
+        config = module.GPTConfig(
+            n_layer=layers, n_head=width // 32, n_embd=width, block_size=block, vocab_size=65, bias=False, dropout=0.0
+        )
+        model = module.GPT(config).eval()
+
+        def speed(model=model) -> float:
+            began = time.perf_counter()
+            model.generate(torch.zeros(1, 1, dtype=torch.int64), length)
+            return length / (time.perf_counter() - began)
+
+        ways[f"nanoGPT {layers} x {width}, block {block}"] = speed
+    print("\nnanoGPT")
+    return alternate(ways, rounds, "characters/s")
+
+
+def plot(medians: dict[str, float], path: Path) -> None:
+    """Draw a bar for each way."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(medians) + 1))
+    names = list(medians)[::-1]
+    bars = axes.barh(
+        names,
+        [medians[name] for name in names],
+        color=["C0" if name.startswith("charlstm") else "C1" if name.startswith("nn") else "C2" for name in names],
+    )
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.set(xlabel="characters a second, one stream", xlim=(0, 1.15 * max(medians.values())))
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
 
 
 @click.command()
 @click.option("--rounds", default=7, show_default=True)
 @click.option("--length", default=3000, show_default=True)
+@click.option("--nanogpt", "checkout", type=click.Path(exists=True, path_type=Path), help="A checkout of nanoGPT.")
+@click.option("--plot", "picture", type=click.Path(path_type=Path), help="Write a PNG (extra: plot).")
 @torch.inference_mode()
-def main(rounds: int, length: int) -> None:
+def main(rounds: int, length: int, checkout: Path | None, picture: Path | None) -> None:
     """Compare on the pretrained model, and on random weights of other shapes."""
     loaded = checkpoint.load(runs.find("shakespeare"))
-    compare(CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights), rounds, length)
-    for shape in (ModelConfig(embedding_size=512), ModelConfig(num_layers=2), ModelConfig(hidden_size=256)):
-        compare(CharLSTM(shape, 66, UNKNOWN).eval(), rounds, length)
+    pretrained = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights)
+    shapes = ModelConfig(embedding_size=512), ModelConfig(num_layers=2), ModelConfig(hidden_size=256)
+    models = [pretrained, *(CharLSTM(shape, 66, UNKNOWN).eval() for shape in shapes)]
+    medians = {}
+    for model in models:
+        medians |= compare(model, rounds, length)
+    if checkout:
+        medians |= nanogpt_speed(checkout, rounds, length)
+    if picture:
+        plot(medians, picture)
 
 
 if __name__ == "__main__":

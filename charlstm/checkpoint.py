@@ -136,18 +136,16 @@ def load(path: Path) -> Checkpoint:
 
 def weight_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the shape of each of the model's tensors, by torch's names."""
-    gates = 4 * config.hidden_size
+    size = config.hidden_size
     shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (vocab_size, config.embedding_size)}
-    below = config.embedding_size
     for number in range(config.num_layers):
         shapes |= {
-            f"layers.{number}.weight_ih_l0": (gates, below),
-            f"layers.{number}.weight_hh_l0": (gates, config.hidden_size),
-            f"layers.{number}.bias_ih_l0": (gates,),
-            f"layers.{number}.bias_hh_l0": (gates,),
+            f"layers.{number}.weight_ih_l0": (4 * size, config.embedding_size + (size if number else 0)),
+            f"layers.{number}.weight_hh_l0": (4 * size, size),
+            f"layers.{number}.bias_ih_l0": (4 * size,),
+            f"layers.{number}.bias_hh_l0": (4 * size,),
         }
-        below = config.hidden_size
-    return shapes | {"output.weight": (vocab_size, config.hidden_size), "output.bias": (vocab_size,)}
+    return shapes | {"output.weight": (vocab_size, config.num_layers * size), "output.bias": (vocab_size,)}
 
 
 def write_atomically(path: Path, data: bytes) -> None:

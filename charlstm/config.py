@@ -144,16 +144,28 @@ class TextConfig(Settings):
 class ModelConfig(Settings):
     """The shape of the network."""
 
-    hidden_size: int = option(512, "Units in each LSTM layer.", at_least=1, at_most=65536)
-    num_layers: int = option(1, "LSTM layers, one above the other.", at_least=1, at_most=1024)
+    hidden_size: int = option(
+        512, "Units in each LSTM layer.", adapts="256 to 1024, by the run's length", at_least=1, at_most=65536
+    )
+    num_layers: int = option(
+        1,
+        "LSTM layers, one above the other.",
+        adapts="1, or 2 in a long run",
+        at_least=1,
+        at_most=1024,
+    )
     embedding_size: int = option(64, "Length of the vector that stands for a character.", at_least=1, at_most=65536)
     dropout: float = option(
-        0.2, "Share of each layer's outputs that training drops.", adapts="0.2 to 0.5, by epochs", at_least=0, below=1
+        0.15,
+        "Share of the last layer's outputs that training drops; of those between layers half of it.",
+        adapts="0.15 to 0.55, by epochs and size",
+        at_least=0,
+        below=1,
     )
     recurrent_dropout: float = option(
         0.0,
         "Share of each layer's units that training cuts off from the recurrence.",
-        adapts="0 to 0.2, by epochs",
+        adapts="0 to 0.25, by epochs and size",
         at_least=0,
         below=1,
     )
@@ -172,7 +184,13 @@ class TrainConfig(Settings):
     )
     steps: int | None = option(None, "Length of the run in steps (optimizer updates).", at_least=1)
     epochs: float | None = option(None, "Length of the run in passes over the training text.", above=0)
-    batch_size: int = option(32, "Streams of text that are read side by side.", at_least=1, at_most=2**20)
+    batch_size: int = option(
+        32,
+        "Streams of text that are read side by side.",
+        adapts="4 to 32, by the text's length",
+        at_least=1,
+        at_most=2**20,
+    )
     seq_length: int = option(
         64, "Characters a step reads from each stream: the truncated-BPTT window.", at_least=1, at_most=2**20
     )

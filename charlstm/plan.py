@@ -1,14 +1,16 @@
-"""Measures this machine, and turns a budget of time into a number of steps."""
+"""Measures this machine, and turns a budget of time into a number of steps, and into the network that fits it."""
 
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from charlstm import evaluate, recipe
 from charlstm.config import DeviceConfig, RunConfig, TrainConfig
 from charlstm.corpus import Corpus
 from charlstm.device import Device, choose, has_bf16
+from charlstm.recipe import Choice
 from charlstm.train import Plan, Training, learning_rate
 
 _WARM_UP_STEPS = 3
@@ -17,19 +19,73 @@ _EVALUATION_SHARE = 0.1  # of the time, that evaluations may take
 _RESERVE = 0.05  # of the time, for saving, and for a machine that is a little slower later
 
 
-def choose_device(config: DeviceConfig, run: RunConfig, corpus: Corpus) -> Device:
-    """Return the processor, and the precision in which it is measured to train faster.
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to begin."""
+
+    training: Training
+    plan: Plan
+    choices: list[Choice]
+    """What the recipe chose, and what the user had set."""
+
+
+def prepare(
+    config: RunConfig,
+    given: Collection[str],
+    corpus: Corpus,
+    device_config: DeviceConfig,
+    began: float,
+    stop: Callable[[], bool] = lambda: False,
+) -> Prepared:
+    """Measure the machine, choose what the user did not, and lay out the run; with `stop()` the plan means nothing.
+
+    Args:
+        config: the settings as given or by default.
+        given: the names of those that the user set: they stay as they are.
+        corpus: the text.
+        device_config: the processor asked for.
+        began: `time.monotonic()` at which the run's time began to run.
+        stop: polled while measuring.
+
+    Raises:
+        UsageError: where this machine has no such processor.
+        DataError: where the text is too short.
+    """
+    vocab_size, length = corpus.tokenizer.vocab_size, len(corpus.train.ids)
+    config, paces = recipe.pace(config, given, length)
+    device, seconds = choose_device(device_config, config, corpus)
+    window = config.train.batch_size * config.train.seq_length
+    # A step's time is nearly proportional to the number of parameters: good enough to choose a size by.
+    rate = window * recipe.parameters(config.model, vocab_size) / seconds
+
+    def readable(parameters: int) -> float:
+        train = config.train
+        if train.time is not None:
+            return min(rate * train.time * (1 - _RESERVE - _EVALUATION_SHARE) / parameters, recipe.MAX_EPOCHS * length)
+        return train.steps * window if train.steps is not None else (train.epochs or 0) * length
+
+    config, sizes = recipe.size(config, given, vocab_size, readable)
+    # Measured on what takes longest, as dropout depends on what is measured here.
+    slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
+    training = Training(slowest, corpus, device)
+    plan = make(training, corpus, config.train, began, stop)
+    config, dropouts = recipe.dropout(config, given, vocab_size, plan.steps / training.batches.windows)
+    return Prepared(Training(config, corpus, device), plan, [*sizes, *dropouts, *paces])
+
+
+def choose_device(config: DeviceConfig, run: RunConfig, corpus: Corpus) -> tuple[Device, float]:
+    """Return the processor, the precision in which it is measured to train faster, and the seconds of a step.
 
     Raises:
         UsageError: where this machine has no such processor.
     """
     name = choose(config)
-    if config.precision != "auto":
-        return Device(name, config.precision)
-    if not has_bf16(name):
-        return Device(name, "fp32")
-    candidates = [Device(name, precision) for precision in ("bf16", "fp32")]
-    return min(candidates, key=lambda device: step_seconds(Training(run, corpus, device), _PROBE_SECONDS))
+    measured = ["bf16", "fp32"] if has_bf16(name) else ["fp32"]
+    precisions = measured if config.precision == "auto" else [config.precision]
+    devices = [Device(name, precision) for precision in precisions]
+    timed = [(step_seconds(Training(run, corpus, device), _PROBE_SECONDS), device) for device in devices]
+    seconds, device = min(timed, key=lambda pair: pair[0])
+    return device, seconds
 
 
 def make(

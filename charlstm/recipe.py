@@ -1,16 +1,26 @@
-"""Chooses what a run needs and the user did not say, and says why."""
+"""Chooses what a run needs and the user did not say, and says why.
+
+What was tried to find these numbers, and what did not help, is in benchmarks/README.md.
+"""
 
 import dataclasses
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from charlstm.config import RunConfig
+from charlstm.checkpoint import weight_shapes
+from charlstm.config import ModelConfig, RunConfig
 
 MAX_EPOCHS = 30.0
 """Passes over the text after which a run given as a time has nothing more to gain."""
-_FEW, _MANY = 4.0, 16.0  # epochs up to which regularisation is at its least, and from which at its most
+_SHAPES = ((1, 256), (1, 384), (1, 512), (1, 640), (1, 768), (2, 512), (2, 640), (2, 768), (2, 1024))
+_CHARACTERS_A_PARAMETER = {1: 1.25, 2: 2.0}  # that a run should read, by layers
+_LEAST_WINDOWS = 32  # of an epoch
+_FEWEST_STREAMS, _MOST_STREAMS = 4, 32
+_FEW, _MANY = 5.0, 30.0  # weighted epochs up to which dropout is at its least, and from which at its most
+_REFERENCE_PARAMETERS = 1.24e6  # 1 x 512
+_AS_GIVEN = "as given"
 
 
 @dataclass(frozen=True)
@@ -22,28 +32,87 @@ class Choice:
     reason: str
 
 
-def adapt(config: RunConfig, given: Collection[str], epochs: float) -> tuple[RunConfig, list[Choice]]:
-    """Return the configuration for a run of so many epochs, and what was chosen.
+def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunConfig, list[Choice]]:
+    """Choose what a step reads of a training text of so many ids, and how far it goes.
 
-    The more often a text is read, the more a network learns it by heart: dropout grows with the logarithm of the
-    number of epochs between its least and its greatest value (benchmarks/README.md says how they were found).
+    A short text is read in fewer streams: else a run of a few epochs would have too few steps to learn in.
+    """
+    train = config.train
+    streams = _MOST_STREAMS
+    while streams > _FEWEST_STREAMS and length / (streams * train.seq_length) < _LEAST_WINDOWS:
+        streams //= 2
+    reason = "streams side by side"
+    if streams < _MOST_STREAMS:
+        reason += f", few because the text is short: {length / (streams * train.seq_length):.0f} steps an epoch"
+    if "batch_size" not in given:
+        train = dataclasses.replace(train, batch_size=streams)
+    reasons = {
+        "batch_size": reason,
+        "seq_length": "characters a step reads of each stream, best or equal to it at every length tried",
+        "learning_rate": "at most: rises at first, then falls as half a cosine to zero at the end",
+    }
+    choices = [
+        Choice(name, getattr(train, name), _AS_GIVEN if name in given else reason) for name, reason in reasons.items()
+    ]
+    return dataclasses.replace(config, train=train), choices
+
+
+def size(
+    config: RunConfig, given: Collection[str], vocab_size: int, readable: Callable[[int], float]
+) -> tuple[RunConfig, list[Choice]]:
+    """Choose the layers and their size: the largest network that the run can feed.
 
     Args:
         config: the settings as given or by default.
         given: the names of those that the user set: they stay as they are.
-        epochs: the length of the run in passes over the training text.
+        vocab_size: ids of the tokenizer.
+        readable: returns how many characters the run can read with a network of so many parameters.
     """
-    share = _position(epochs)
-    values = {"dropout": 0.2 + 0.3 * share, "recurrent_dropout": 0.2 * share}
+    model = config.model
+    shapes = (
+        {name: value for name, value in (("num_layers", layers), ("hidden_size", units)) if name not in given}
+        for layers, units in _SHAPES
+    )
+    candidates = list(dict.fromkeys(dataclasses.replace(model, **shape) for shape in shapes))
+    candidates.sort(key=lambda candidate: parameters(candidate, vocab_size))
+    fed = [candidate for candidate in candidates if _feeds(candidate, vocab_size, readable)]
+    chosen = fed[-1] if fed else candidates[0]
+    count = parameters(chosen, vocab_size)
+    reason = f"the run can read {_millions(readable(count))} characters for {_millions(count)} parameters"
     choices = [
-        Choice(name, round(value, 2), f"the text is read {epochs:.1f} times")
-        for name, value in values.items()
-        if name not in given
+        Choice(name, getattr(chosen, name), _AS_GIVEN if name in given else reason)
+        for name in ("num_layers", "hidden_size")
     ]
-    changes: dict[str, Any] = {choice.name: choice.value for choice in choices}
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, **changes)), choices
+    return dataclasses.replace(config, model=chosen), choices
 
 
-def _position(epochs: float) -> float:
-    """Return where a number of epochs lies between _FEW (0) and _MANY (1), on a logarithmic scale."""
-    return min(1.0, max(0.0, math.log(max(epochs, 1e-9) / _FEW) / math.log(_MANY / _FEW)))
+def dropout(
+    config: RunConfig, given: Collection[str], vocab_size: int, epochs: float
+) -> tuple[RunConfig, list[Choice]]:
+    """Choose the dropout of a run of so many passes over the training text.
+
+    The more often a text is read, and the larger the network, the more of it is learnt by heart: dropout grows with
+    the logarithm of the epochs, weighted by the square root of the number of parameters.
+    """
+    weighted = epochs * math.sqrt(parameters(config.model, vocab_size) / _REFERENCE_PARAMETERS)
+    share = min(1.0, max(0.0, math.log(max(weighted, 1e-9) / _FEW) / math.log(_MANY / _FEW)))
+    values = {"dropout": round(0.15 + 0.4 * share, 2), "recurrent_dropout": round(0.25 * share, 2)}
+    reason = f"the text is read {epochs:.1f} times" if epochs < 100 else f"the text is read {epochs:,.0f} times"
+    changes: dict[str, Any] = {name: value for name, value in values.items() if name not in given}
+    model = dataclasses.replace(config.model, **changes)
+    choices = [Choice(name, getattr(model, name), reason if name in changes else _AS_GIVEN) for name in values]
+    return dataclasses.replace(config, model=model), choices
+
+
+def parameters(model: ModelConfig, vocab_size: int) -> int:
+    """Return the number of a model's weights."""
+    return sum(math.prod(shape) for shape in weight_shapes(model, vocab_size).values())
+
+
+def _feeds(model: ModelConfig, vocab_size: int, readable: Callable[[int], float]) -> bool:
+    count = parameters(model, vocab_size)
+    return readable(count) >= _CHARACTERS_A_PARAMETER[min(model.num_layers, 2)] * count
+
+
+def _millions(number: float) -> str:
+    return f"{number / 1e6:.2g} M" if number < 1e7 else f"{number / 1e6:,.0f} M"

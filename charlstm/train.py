@@ -112,7 +112,9 @@ class Training:
         torch.manual_seed(train.seed)
         self.config = config
         self.device = device
-        self.batches = Batches(corpus.train.ids, corpus.tokenizer.start_id, train.batch_size, train.seq_length)
+        self.batches = Batches(
+            corpus.train.ids, corpus.tokenizer.start_id, train.batch_size, train.seq_length, jitter=True
+        )
         self.model = CharLSTM(config.model, corpus.tokenizer.vocab_size, corpus.tokenizer.unknown_id).to(device.name)
         weights = list(self.model.parameters())
         groups: list[dict[str, Any]] = [

@@ -25,6 +25,7 @@ RANKS = {
     "plan": 6.5,
     "train": 6,
     "evaluate": 5,
+    "recipe": 4.5,
     "runs": 4.5,
     "batches": 4,
     "checkpoint": 4,
@@ -35,7 +36,6 @@ RANKS = {
     "tokenizer": 2,
     "cells": 2,
     "device": 2,
-    "recipe": 2,
     "config": 1,
     "errors": 0,
     "": -1,  # the package itself: its version

@@ -10,9 +10,9 @@ layouts = st.tuples(st.integers(1, 200), st.integers(1, 8), st.integers(1, 20)).
 )
 
 
-def layout(sizes: tuple[int, int, int]) -> Batches:
+def layout(sizes: tuple[int, int, int], jitter: bool = False) -> Batches:
     length, batch_size, seq_length = sizes
-    return Batches(np.arange(length).astype(np.uint8), START, batch_size, seq_length)
+    return Batches(np.arange(length).astype(np.uint8), START, batch_size, seq_length, jitter=jitter)
 
 
 @given(layouts, st.integers(0, 5))
@@ -24,20 +24,42 @@ def test_an_epoch_predicts_every_id_once(sizes: tuple[int, int, int], epoch: int
     assert sum(batch.characters for batch in steps) == sizes[0]
 
 
-@given(layouts)
-def test_the_input_is_the_id_before_the_target(sizes: tuple[int, int, int]) -> None:
-    batches = layout(sizes)
+@given(layouts, st.integers(0, 30))
+def test_with_jitter_a_stream_predicts_every_id_once_in_as_many_epochs_as_there_are_streams(
+    sizes: tuple[int, int, int], stream: int
+) -> None:
+    batches, streams = layout(sizes, jitter=True), sizes[1]
+    stream %= streams
+    first = (streams - stream) * batches.windows  # where this stream comes to the beginning of the text
+    targets = np.concatenate([batches.at(first + step).targets[:, stream] for step in range(streams * batches.windows)])
+    assert list(targets[targets != IGNORE]) == list(range(sizes[0]))
+
+
+def test_with_jitter_windows_begin_everywhere() -> None:
+    batches = Batches(np.zeros(50_000, np.uint8), START, 10, 50, jitter=True)
+    starts = set()
+    for epoch in range(50):
+        begin, end = batches._borders(epoch), batches._borders(epoch + 1)
+        assert (begin[0], begin[-1]) == (0, 50_000)
+        assert (end[1:] - begin[:-1]).max() <= 5050
+        starts |= {int(border) % 50 for border in begin}
+    assert len(starts) > 40
+
+
+@given(layouts, st.booleans())
+def test_the_input_is_the_id_before_the_target(sizes: tuple[int, int, int], jitter: bool) -> None:
+    batches = layout(sizes, jitter)
     for step in range(2 * batches.windows):
         batch = batches.at(step)
         assert batch.inputs.shape == batch.targets.shape
-        assert len(batch.inputs) <= sizes[2]
+        assert len(batch.inputs) <= sizes[2] * (1 + jitter)
         for read, predicted in zip(batch.inputs.ravel(), batch.targets.ravel(), strict=True):
             assert predicted == IGNORE or read == (predicted - 1 if predicted else START)
 
 
-@given(layouts)
-def test_a_stream_goes_on_where_it_stopped_or_begins_the_text(sizes: tuple[int, int, int]) -> None:
-    batches = layout(sizes)
+@given(layouts, st.booleans())
+def test_a_stream_goes_on_where_it_stopped_or_begins_the_text(sizes: tuple[int, int, int], jitter: bool) -> None:
+    batches = layout(sizes, jitter)
     last = np.full(sizes[1], -1)
     for step in range(3 * batches.windows + 1):
         batch = batches.at(step)

@@ -29,14 +29,15 @@ def independent_nats(model: CharLSTM, ids: list[int], start: int) -> float:
     c = [np.zeros(40) for _ in model.layers]
     nats, before = 0.0, start
     for id in ids:
-        x = w["embedding.weight"][before]
+        x = embedded = w["embedding.weight"][before]
         for n in range(len(h)):
             z = w[f"layers.{n}.weight_ih_l0"] @ x + w[f"layers.{n}.weight_hh_l0"] @ h[n]
             z += w[f"layers.{n}.bias_ih_l0"] + w[f"layers.{n}.bias_hh_l0"]
             i, f, g, o = np.split(z, 4)
             c[n] = c[n] / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
-            x = h[n] = np.tanh(c[n]) / (1 + np.exp(-o))
-        logits = w["output.weight"] @ x + w["output.bias"]
+            h[n] = np.tanh(c[n]) / (1 + np.exp(-o))
+            x = np.concatenate([embedded, h[n]])
+        logits = w["output.weight"] @ np.concatenate(h) + w["output.bias"]
         nats += np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[id]
         before = id
     return nats

@@ -25,7 +25,7 @@ def test_initial_weights() -> None:
         for gate in range(4):
             block = w_hh[gate * 32 : (gate + 1) * 32]
             torch.testing.assert_close(block @ block.T, torch.eye(32))
-        bound = (6 / (32 + (12 if number == 0 else 32))) ** 0.5  # Glorot & Bengio (2010), equation 16
+        bound = (6 / (32 + (12 if number == 0 else 44))) ** 0.5  # Glorot & Bengio (2010), equation 16
         assert 0.9 * bound < w_ih.abs().max() <= bound
         total = b_ih + b_hh
         assert total[32:64].eq(1).all()

@@ -3,26 +3,84 @@ import dataclasses
 import pytest
 
 from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
-from charlstm.recipe import adapt
+from charlstm.model import CharLSTM
+from charlstm.recipe import dropout, pace, parameters, size
 
 CONFIG = RunConfig(text=TextConfig(), model=ModelConfig(), train=TrainConfig(steps=1))
+VOCAB = 66
+
+
+def with_model(**changes: object) -> RunConfig:
+    return dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, **changes))
+
+
+def shape(config: RunConfig) -> tuple[int, int]:
+    return config.model.num_layers, config.model.hidden_size
+
+
+@pytest.mark.parametrize("model", [ModelConfig(), ModelConfig(num_layers=3, hidden_size=40)])
+def test_parameters_are_those_of_the_model(model: ModelConfig) -> None:
+    assert parameters(model, VOCAB) == sum(weight.numel() for weight in CharLSTM(model, VOCAB).parameters())
 
 
 @pytest.mark.parametrize(
-    ("epochs", "dropout", "recurrent_dropout"),
-    [(0.01, 0.2, 0.0), (4, 0.2, 0.0), (8, 0.35, 0.1), (16, 0.5, 0.2), (1000, 0.5, 0.2)],
+    ("characters", "expected"),
+    [(0, (1, 256)), (1.6e6, (1, 512)), (3.4e6, (1, 768)), (6.5e6, (1, 768)), (7e6, (2, 512)), (1e9, (2, 1024))],
 )
-def test_dropout_grows_with_the_epochs(epochs: float, dropout: float, recurrent_dropout: float) -> None:
-    config, choices = adapt(CONFIG, set(), epochs)
-    assert (config.model.dropout, config.model.recurrent_dropout) == pytest.approx((dropout, recurrent_dropout))
+def test_the_network_is_the_largest_that_the_run_feeds(characters: float, expected: tuple[int, int]) -> None:
+    assert shape(size(CONFIG, set(), VOCAB, lambda _: characters)[0]) == expected
+
+
+def test_a_larger_network_reads_less_in_the_same_time() -> None:
+    assert shape(size(CONFIG, set(), VOCAB, lambda count: 1e13 / count)[0]) == (1, 768)
+    assert shape(size(CONFIG, set(), VOCAB, lambda count: 3e13 / count)[0]) == (2, 512)
+
+
+@pytest.mark.parametrize(
+    ("given", "characters", "expected"),
+    [
+        ({"hidden_size": 300}, 1e3, (1, 300)),
+        ({"hidden_size": 300}, 1e9, (2, 300)),
+        ({"num_layers": 3}, 1e3, (3, 256)),
+        ({"num_layers": 3}, 1e9, (3, 1024)),
+        ({"num_layers": 1}, 1e9, (1, 1024)),
+        ({"num_layers": 5, "hidden_size": 7}, 1e9, (5, 7)),
+    ],
+)
+def test_a_given_size_leaves_the_other_to_the_recipe(
+    given: dict[str, int], characters: float, expected: tuple[int, int]
+) -> None:
+    config, choices = size(with_model(**given), set(given), VOCAB, lambda _: characters)
+    assert shape(config) == expected
+    assert {choice.name for choice in choices if choice.reason == "as given"} == set(given)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rate", "recurrent"),
+    [(0.01, 0.15, 0.0), (5, 0.15, 0.0), (150**0.5, 0.35, 0.125), (30, 0.55, 0.25), (1000, 0.55, 0.25)],
+)
+def test_dropout_grows_with_the_epochs(epochs: float, rate: float, recurrent: float) -> None:
+    config, choices = dropout(CONFIG, set(), VOCAB, epochs)
+    assert (config.model.dropout, config.model.recurrent_dropout) == pytest.approx((rate, recurrent), abs=0.01)
     assert [(choice.name, choice.value) for choice in choices] == [
         ("dropout", config.model.dropout),
         ("recurrent_dropout", config.model.recurrent_dropout),
     ]
 
 
+def test_a_larger_network_is_given_more_dropout() -> None:
+    rates = [dropout(with_model(hidden_size=units), set(), VOCAB, 8)[0].model.dropout for units in (256, 512, 1024)]
+    assert rates == sorted(set(rates))
+
+
+@pytest.mark.parametrize(("length", "streams"), [(100, 4), (9_000, 4), (18_000, 8), (70_000, 32), (10**9, 32)])
+def test_a_short_text_is_read_in_few_streams(length: int, streams: int) -> None:
+    assert pace(CONFIG, set(), length)[0].train.batch_size == streams
+    assert pace(CONFIG, {"batch_size"}, length)[0] == CONFIG
+
+
 def test_what_the_user_set_stays_and_upsets_nothing_else() -> None:
-    wanted = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, dropout=0.05, hidden_size=7))
-    config, choices = adapt(wanted, {"dropout", "hidden_size"}, 16)
-    assert config == dataclasses.replace(wanted, model=dataclasses.replace(wanted.model, recurrent_dropout=0.2))
-    assert [choice.name for choice in choices] == ["recurrent_dropout"]
+    wanted = with_model(dropout=0.05, hidden_size=7)
+    config, choices = dropout(wanted, {"dropout", "hidden_size"}, VOCAB, 1000)
+    assert config == with_model(dropout=0.05, hidden_size=7, recurrent_dropout=0.25)
+    assert [choice.reason == "as given" for choice in choices] == [True, False]

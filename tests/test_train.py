@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 from collections.abc import Iterator
@@ -126,11 +127,10 @@ def test_the_gradient_is_that_of_the_window_with_carried_state(corpus: Corpus) -
     h = c = torch.zeros(6, 24)
     text = corpus.train.ids.astype(np.int64)
     positions = np.arange(6) * len(text) // 6
-    windows = training.batches.windows
-    longest = int(np.diff(np.arange(7) * len(text) // 6).max())
-    for step in range(2):
+    lengths = [0, *(len(training.batches.at(step).inputs) for step in range(2))]
+    for begin, end in itertools.pairwise(np.cumsum(lengths).tolist()):
         loss, count = torch.zeros(()), 0
-        for at in range(longest * step // windows, longest * (step + 1) // windows):
+        for at in range(begin, end):
             before = torch.tensor([text[p + at - 1] if p + at else corpus.tokenizer.start_id for p in positions])
             x = weights["embedding.weight"][before]
             gates = x @ weights["layers.0.weight_ih_l0"].T + weights["layers.0.bias_ih_l0"]
@@ -267,13 +267,13 @@ def test_precision_is_measured(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) 
     speeds = {"bf16": 1.0, "fp32": 2.0}
     monkeypatch.setattr(plans, "has_bf16", lambda _: True)
     monkeypatch.setattr(plans, "step_seconds", lambda training, _: speeds[training.device.precision])
-    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus).precision == "bf16"
+    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus)[0].precision == "bf16"
     speeds["fp32"] = 0.5
-    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus).precision == "fp32"
-    assert plans.choose_device(DeviceConfig(device="cpu", precision="bf16"), config(), corpus).precision == "bf16"
+    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus)[0].precision == "fp32"
+    assert plans.choose_device(DeviceConfig(device="cpu", precision="bf16"), config(), corpus)[0].precision == "bf16"
     monkeypatch.setattr(plans, "has_bf16", lambda _: False)
     speeds["bf16"] = 0.1
-    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus).precision == "fp32"
+    assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus)[0].precision == "fp32"
 
 
 def test_a_short_text_is_not_read_for_ever(corpus: Corpus) -> None:

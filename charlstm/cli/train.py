@@ -86,7 +86,7 @@ def _start(
     force: bool,
     began: float,
 ) -> int:
-    from charlstm import console, recipe, runs
+    from charlstm import console, runs
     from charlstm import corpus as corpora
 
     run = runs.named(name if name is not None else _name(paths[0]), root)
@@ -95,20 +95,17 @@ def _start(
     corpus = corpora.load(paths, val_paths, config.text)
 
     from charlstm import plan as plans
-    from charlstm.train import Training
 
     with _Stop() as stop:
-        device = plans.choose_device(device_config, config, corpus)
-        # Measured on what takes longest, as the recipe depends on what is measured here.
-        slowest = Training(recipe.adapt(config, given, recipe.MAX_EPOCHS)[0], corpus, device)
-        plan = plans.make(slowest, corpus, config.train, began, stop)
+        prepared = plans.prepare(config, given, corpus, device_config, began, stop)
         if stop():  # nothing was learnt yet, and nothing is written over
             return stop.exit_code
-        config, choices = recipe.adapt(config, given, plan.steps / slowest.batches.windows)
-        training = Training(config, corpus, device)
+        training, plan = prepared.training, prepared.plan
         run.create()
-        _describe(run, corpus, training, plan, _why(device_config, device))
-        console.table((choice.name.replace("_", " "), f"{choice.value:g}: {choice.reason}") for choice in choices)
+        _describe(run, corpus, training, plan, _why(device_config, training.device))
+        console.table(
+            (choice.name.replace("_", " "), f"{choice.value:g}: {choice.reason}") for choice in prepared.choices
+        )
         return _train(training, corpus, run, plan, stop)
 
 

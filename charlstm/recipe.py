@@ -49,7 +49,7 @@ def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunCon
     reasons = {
         "batch_size": reason,
         "seq_length": "characters a step reads of each stream, best or equal to it at every length tried",
-        "learning_rate": "at most: rises at first, then falls as half a cosine to zero at the end",
+        "learning_rate": "the highest of the run: it rises at first, then falls to zero as half a cosine",
     }
     choices = [
         Choice(name, getattr(train, name), _AS_GIVEN if name in given else reason) for name, reason in reasons.items()

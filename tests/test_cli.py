@@ -120,6 +120,22 @@ def test_a_wrong_config_file(charlstm: Command, toml: str, words: str) -> None:
     assert words in one_line(outcome.err)
 
 
+def test_the_start_of_a_run_says_what_was_chosen_and_what_was_given(
+    charlstm: Command, text: str, tmp_path: Path
+) -> None:
+    Path("corpus.txt").write_text(text[:4000], encoding="utf-8")
+    Path("c.toml").write_text("[train]\ndropout = 0.3\n")
+    err = charlstm("train", "corpus.txt", "--steps=2", "--seq-length=16", "--config=c.toml").err
+    said = {line.split("  ")[0]: " ".join(line.split()) for line in err.splitlines()}
+    assert "LSTM, 1 x 256" in said["model"]
+    assert "hidden size 256: the run can read" in said["hidden size"]
+    assert said["dropout"] == "dropout 0.3: as given"
+    assert said["seq length"] == "seq length 16: as given"
+    assert said["batch size"].startswith("batch size 4: streams side by side, few because the text is short")
+    config = json.loads(charlstm("info", "corpus", "--json").out)["config"]
+    assert (config["model"]["dropout"], config["train"]["batch_size"]) == (0.3, 4)
+
+
 BAD_CORPORA = [
     ([], 2, "CORPUS"),
     (["nothing.txt"], 74, "nothing.txt: no such file"),

@@ -158,14 +158,14 @@ class ModelConfig(Settings):
     dropout: float = option(
         0.15,
         "Share of the last layer's outputs that training drops; of those between layers half of it.",
-        adapts="0.15 to 0.55, by epochs and size",
+        adapts="0.15 to 0.5, by epochs and size",
         at_least=0,
         below=1,
     )
     recurrent_dropout: float = option(
         0.0,
         "Share of each layer's units that training cuts off from the recurrence.",
-        adapts="0 to 0.25, by epochs and size",
+        adapts="0 to 0.15, by epochs and size",
         at_least=0,
         below=1,
     )
@@ -196,7 +196,7 @@ class TrainConfig(Settings):
     )
     learning_rate: float = option(4e-3, "Highest learning rate of AdamW.", above=0)
     warmup: float = option(0.02, "Share of the run over which the learning rate rises.", at_least=0, below=1)
-    weight_decay: float = option(0.01, "Decoupled weight decay of the matrices.", at_least=0)
+    weight_decay: float = option(0.2, "Decoupled weight decay of the matrices.", at_least=0)
     clip_norm: float = option(1.0, "Largest global norm of the gradient.", above=0)
     evaluations: int = option(
         10,

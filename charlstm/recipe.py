@@ -96,7 +96,7 @@ def dropout(
     """
     weighted = epochs * math.sqrt(parameters(config.model, vocab_size) / _REFERENCE_PARAMETERS)
     share = min(1.0, max(0.0, math.log(max(weighted, 1e-9) / _FEW) / math.log(_MANY / _FEW)))
-    values = {"dropout": round(0.15 + 0.4 * share, 2), "recurrent_dropout": round(0.25 * share, 2)}
+    values = {"dropout": round(0.15 + 0.35 * share, 2), "recurrent_dropout": round(0.15 * share, 2)}
     reason = f"the text is read {epochs:.1f} times" if epochs < 100 else f"the text is read {epochs:,.0f} times"
     changes: dict[str, Any] = {name: value for name, value in values.items() if name not in given}
     model = dataclasses.replace(config.model, **changes)

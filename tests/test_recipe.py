@@ -57,7 +57,7 @@ def test_a_given_size_leaves_the_other_to_the_recipe(
 
 @pytest.mark.parametrize(
     ("epochs", "rate", "recurrent"),
-    [(0.01, 0.15, 0.0), (5, 0.15, 0.0), (150**0.5, 0.35, 0.125), (30, 0.55, 0.25), (1000, 0.55, 0.25)],
+    [(0.01, 0.15, 0.0), (5, 0.15, 0.0), (150**0.5, 0.325, 0.075), (30, 0.5, 0.15), (1000, 0.5, 0.15)],
 )
 def test_dropout_grows_with_the_epochs(epochs: float, rate: float, recurrent: float) -> None:
     config, choices = dropout(CONFIG, set(), VOCAB, epochs)
@@ -82,5 +82,5 @@ def test_a_short_text_is_read_in_few_streams(length: int, streams: int) -> None:
 def test_what_the_user_set_stays_and_upsets_nothing_else() -> None:
     wanted = with_model(dropout=0.05, hidden_size=7)
     config, choices = dropout(wanted, {"dropout", "hidden_size"}, VOCAB, 1000)
-    assert config == with_model(dropout=0.05, hidden_size=7, recurrent_dropout=0.25)
+    assert config == with_model(dropout=0.05, hidden_size=7, recurrent_dropout=0.15)
     assert [choice.reason == "as given" for choice in choices] == [True, False]

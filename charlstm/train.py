@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -23,6 +24,7 @@ from charlstm.stepper import Stepper
 
 REFRESH_SECONDS = 0.1
 """Time between two `Progress` records; no number is fetched from the device more often."""
+_FORGETTING = 0.01  # chance of a stream to begin a step from a zero state
 _SAMPLE = SampleConfig(length=160, seed=1)
 
 
@@ -162,8 +164,8 @@ class Training:
     def _loss(self, batch: Batch) -> torch.Tensor:
         """Return the mean loss of a window in nats, and carry the state to the next."""
         name = self.device.name
-        if batch.begins.any():
-            begins = torch.from_numpy(batch.begins).to(name)[:, None]
+        if (zeroed := batch.begins | self._forgetting()).any():
+            begins = torch.from_numpy(zeroed).to(name)[:, None]
             self.state = [(h.masked_fill(begins, 0), c.masked_fill(begins, 0)) for h, c in self.state]
         inputs = torch.from_numpy(batch.inputs).to(name, non_blocking=True)
         targets = torch.from_numpy(batch.targets).to(name, non_blocking=True)
@@ -171,6 +173,15 @@ class Training:
             logits, state = self.model(inputs, self.state)
         self.state = [(h.detach(), c.detach()) for h, c in state]
         return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+
+    def _forgetting(self) -> npt.NDArray[np.bool_]:
+        """Return which streams begin this step from a zero state, (N,): each one now and then, at random.
+
+        A state that is carried on for ever can come to rest where no text read from its beginning ever leads: trained
+        there, a network fits the training text and fails on any other (benchmarks/README.md shows such a run).
+        """
+        source = np.random.default_rng((self.config.train.seed, self.step))
+        return source.random(self.config.train.batch_size) < _FORGETTING
 
     def settle(self) -> tuple[float, int]:
         """Fetch the losses since the last call; return their mean and the characters they are of.

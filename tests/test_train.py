@@ -107,8 +107,23 @@ def test_a_learning_rate_rises_and_falls() -> None:
     assert rates[100] == pytest.approx(0, abs=1e-12)
 
 
-def test_the_gradient_is_that_of_the_window_with_carried_state(corpus: Corpus) -> None:
+def test_each_stream_now_and_then_begins_from_a_zero_state(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charlstm.train._FORGETTING", 0.3)
+    training = Training(config({"dropout": 0.0, "recurrent_dropout": 0.0}), corpus, CPU)
+    seen = []
+    training.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    for _ in range(40):
+        training.update(0.01)
+    zeroed = [[bool((h[0, n] == 0).all() and (c[0, n] == 0).all()) for n in range(6)] for ((h, c), _) in seen[1:]]
+    share = np.mean(zeroed)
+    assert 0.15 < share < 0.45
+    assert len({tuple(row) for row in zeroed}) > 10  # each stream on its own
+    assert all((upper[0] == 0).all(-1).tolist() == [row] for (_, upper), row in zip(seen[1:], zeroed, strict=True))
+
+
+def test_the_gradient_is_that_of_the_window_with_carried_state(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two steps against a loop over torch's LSTM cell, clipped and updated by torch's unfused AdamW."""
+    monkeypatch.setattr("charlstm.train._FORGETTING", 0.0)
     options = config({"num_layers": 1, "dropout": 0.0, "recurrent_dropout": 0.0}, clip_norm=0.5, weight_decay=0.1)
     training = Training(options, corpus, CPU)
     start = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}

@@ -18,7 +18,7 @@ class CharLSTM(nn.Module):
 
     Every layer above the first reads the embedding beside the outputs below it, and the logits are made from the
     outputs of all layers (the skip connections of Graves 2013, "Generating sequences with recurrent neural networks",
-    section 2): the gradient reaches each layer in one step, and two layers learn no slower than one.
+    section 2): the gradient reaches each layer on a short way.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int, unknown_id: int | None = None) -> None:

@@ -237,8 +237,8 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
         console.warn(f"skipped {skipped.path}: {skipped.reason}")
     if len(corpus.skipped) > 3:
         console.warn(f"skipped {len(corpus.skipped) - 3} more files that are no text")
-    parameters = sum(weight.numel() for weight in training.model.parameters())
     model = config.model
+    parameters = recipe.parameters(model, corpus.tokenizer.vocab_size)
     length = f"{plan.steps:,} steps, {plan.steps / training.batches.windows:.1f} epochs"
     if config.train.time is not None and plan.deadline is not None:
         length += f", for {console.duration(config.train.time)}"

@@ -8,6 +8,7 @@ scored on the same held-out characters under two protocols:
     cold B    nanoGPT's own protocol, crops of B characters read from nothing; all crops, not a random few
 """
 
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -148,6 +149,8 @@ def main(
     corpus: Path, length: str, seeds: int, checkout: Path | None, picture: Path | None, options: tuple[str, ...]
 ) -> None:
     """Train and score; OPTIONS (after --) go to charlstm train."""
+    if picture and importlib.util.find_spec("matplotlib") is None:
+        raise click.UsageError("--plot needs matplotlib: pip install -e .[plot]")
     seconds = duration(length)
     results = []
     for seed in range(1, seeds + 1):

@@ -22,7 +22,7 @@ START, UNKNOWN = 1, 0
 
 def compare(model: CharLSTM, rounds: int, length: int) -> dict[str, float]:
     """Print characters a second of both, and the largest difference of their probabilities; return the medians."""
-    stepper = Stepper({name: weight.numpy() for name, weight in model.state_dict().items()})
+    stepper = Stepper(model.config.cell, {name: weight.numpy() for name, weight in model.state_dict().items()})
 
     def ours() -> float:
         context = Context(stepper)

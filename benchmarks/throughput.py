@@ -1,10 +1,11 @@
 """Training: charlstm's update against a bare loop over the same fused kernels, sizes and precision."""
 
-import itertools
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import Any
 
 import click
 import torch
@@ -12,18 +13,26 @@ import torch.nn.functional as F
 from measure import alternate
 
 from charlstm import corpus as corpora
-from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.config import CELLS, DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.device import Device, choose
 from charlstm.train import Training
+
+SHAPES: tuple[dict[str, Any], ...] = (
+    {"hidden_size": 256},
+    {},
+    {"dropout": 0.35, "recurrent_dropout": 0.1},
+    {"hidden_size": 768, "dropout": 0.35, "recurrent_dropout": 0.1},
+    {"num_layers": 2, "dropout": 0.35, "recurrent_dropout": 0.1},
+)
 
 
 def bare_loop(config: RunConfig, vocab_size: int, precision: str):
     """Forward, backward and AdamW on one window of random ids again and again: nothing else."""
     model, train = config.model, config.train
     embedding = torch.nn.Embedding(vocab_size, model.embedding_size)
-    sizes = [model.embedding_size] + [model.hidden_size] * model.num_layers
-    layers = [torch.nn.LSTM(below, size) for below, size in itertools.pairwise(sizes)]
-    output = torch.nn.Linear(model.hidden_size, vocab_size)
+    sizes = [model.embedding_size] + [model.embedding_size + model.hidden_size] * (model.num_layers - 1)
+    layers = [torch.nn.LSTM(size, model.hidden_size) for size in sizes]
+    output = torch.nn.Linear(model.hidden_size * model.num_layers, vocab_size)
     parameters = [weight for module in (embedding, *layers, output) for weight in module.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
     inputs, targets = torch.randint(vocab_size, (2, train.seq_length, train.batch_size))
@@ -31,11 +40,14 @@ def bare_loop(config: RunConfig, vocab_size: int, precision: str):
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            h = embedding(inputs)
+            embedded = embedding(inputs)
+            read, outputs = embedded, []
             for number, layer in enumerate(layers):
-                h, (last_h, last_c) = layer(h, state[number])
+                h, (last_h, last_c) = layer(read, state[number])
                 state[number] = (last_h.detach(), last_c.detach())
-            logits = output(h)
+                outputs.append(h)
+                read = torch.cat((embedded, h), dim=-1)
+            logits = output(torch.cat(outputs, dim=-1) if len(outputs) > 1 else h)
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -44,28 +56,47 @@ def bare_loop(config: RunConfig, vocab_size: int, precision: str):
     return step
 
 
+def speed(step: Callable[[], None], steps: int, window: int) -> float:
+    """Return the characters a second of a step that reads so many."""
+    began = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return steps * window / (time.perf_counter() - began)
+
+
+def compare_cells(corpus: corpora.Corpus, rounds: int, steps: int) -> None:
+    """Print the characters a second of an update with each recurrence."""
+    for precision in ("bf16", "fp32"):
+        print(f"\n1 x 256, batch 32, window 64, {precision}")
+        updates = {}
+        for cell in CELLS:
+            config = RunConfig(text=TextConfig(), model=ModelConfig(cell=cell, hidden_size=256), train=TrainConfig())
+            training = Training(config, corpus, Device("cpu", precision))
+            training.update(1e-3)
+            updates[cell] = lambda training=training: speed(lambda: training.update(1e-3), steps, 32 * 64)
+        alternate(dict(reversed(updates.items())), rounds, "characters/s")
+
+
 @click.command()
 @click.option("--rounds", default=9, show_default=True)
 @click.option("--steps", default=30, show_default=True)
-def main(rounds: int, steps: int) -> None:
+@click.option("--cells", is_flag=True, help="Compare the recurrences instead, at 1 x 256.")
+def main(rounds: int, steps: int, cells: bool) -> None:
     """Print characters a second of both."""
     choose(DeviceConfig(device="cpu"))  # sets the allocator as `charlstm train` does: for both
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "docs.txt"
         path.write_text("\n".join(topics.values()), encoding="utf-8")
         corpus = corpora.load([str(path)], [], TextConfig())
+    if cells:
+        compare_cells(corpus, rounds, steps)
+        return
     for precision in ("bf16", "fp32"):
-        for shape in ({}, {"dropout": 0.35, "recurrent_dropout": 0.1}, {"num_layers": 2}, {"hidden_size": 256}):
+        for shape in SHAPES:
             config = RunConfig(text=TextConfig(), model=ModelConfig(**shape), train=TrainConfig())
             training = Training(config, corpus, Device("cpu", precision))
             bare = bare_loop(config, corpus.tokenizer.vocab_size, precision)
             window = config.train.seq_length * config.train.batch_size
-
-            def timed(step, window=window):
-                began = time.perf_counter()
-                for _ in range(steps):
-                    step()
-                return steps * window / (time.perf_counter() - began)
 
             def ours(training=training) -> None:
                 training.update(1e-3)
@@ -77,7 +108,12 @@ def main(rounds: int, steps: int) -> None:
                 f"dropout {model.dropout:g}, recurrent dropout {model.recurrent_dropout:g}"
             )
             alternate(
-                {"charlstm": lambda: timed(ours), "bare loop": lambda bare=bare: timed(bare)}, rounds, "characters/s"
+                {
+                    "charlstm": lambda ours=ours, window=window: speed(ours, steps, window),
+                    "bare loop": lambda bare=bare, window=window: speed(bare, steps, window),
+                },
+                rounds,
+                "characters/s",
             )
             training.settle()
 

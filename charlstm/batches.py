@@ -26,6 +26,7 @@ class Batch:
 
     inputs: npt.NDArray[np.int64]  # (T, N)
     targets: npt.NDArray[np.int64]  # (T, N), IGNORE where a stream has ended
+    positions: npt.NDArray[np.int64]  # (T, N), of the targets in the text
     begins: npt.NDArray[np.bool_]  # (N,), true where a stream begins the text: its state is to be zero
     characters: int
     """Targets that count."""
@@ -68,7 +69,7 @@ class Batches:
         inputs = self._ids[np.minimum(positions, len(self._ids)) - 1].astype(np.int64)
         begins = (segments == 0) & (window == 0)
         inputs[0, begins] = self._start_id
-        return Batch(inputs, targets, begins, int(inside.sum()))
+        return Batch(inputs, targets, positions, begins, int(inside.sum()))
 
     def _borders(self, epoch: int) -> npt.NDArray[np.int64]:
         """Return where the segments begin and end; multiples of the golden ratio spread evenly over a window."""

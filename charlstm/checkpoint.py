@@ -22,6 +22,7 @@ import safetensors.numpy
 
 from charlstm import __version__
 from charlstm import tokenizer as tokenizers
+from charlstm.cells import CELLS
 from charlstm.config import ModelConfig, RunConfig
 from charlstm.corpus import Source
 from charlstm.errors import CharLSTMError, DataError, InputOutputError, os_reason
@@ -136,15 +137,18 @@ def load(path: Path) -> Checkpoint:
 
 def weight_shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the shape of each of the model's tensors, by torch's names."""
-    size = config.hidden_size
+    size, cell = config.hidden_size, CELLS[config.cell]
+    rows = len(cell.gates) * size
     shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (vocab_size, config.embedding_size)}
     for number in range(config.num_layers):
         shapes |= {
-            f"layers.{number}.weight_ih_l0": (4 * size, config.embedding_size + (size if number else 0)),
-            f"layers.{number}.weight_hh_l0": (4 * size, size),
-            f"layers.{number}.bias_ih_l0": (4 * size,),
-            f"layers.{number}.bias_hh_l0": (4 * size,),
+            f"layers.{number}.weight_ih_l0": (rows, config.embedding_size + (size if number else 0)),
+            f"layers.{number}.weight_hh_l0": (rows, size),
+            f"layers.{number}.bias_ih_l0": (rows,),
+            f"layers.{number}.bias_hh_l0": (rows,),
         }
+        if cell.peepholes:
+            shapes[f"layers.{number}.weight_ch_l0"] = (cell.peepholes * size,)
     return shapes | {"output.weight": (vocab_size, config.num_layers * size), "output.bias": (vocab_size,)}
 
 

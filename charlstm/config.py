@@ -140,16 +140,25 @@ class TextConfig(Settings):
     )
 
 
+CELLS = ("lstm", "peephole", "coupled", "gru", "rnn")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Settings):
     """The shape of the network."""
 
+    cell: str = option(
+        "lstm",
+        "Recurrence: lstm; peephole, whose gates see the cell state; coupled, with one gate to forget and to write; "
+        "gru; rnn, which has no gates and forgets.",
+        choices=CELLS,
+    )
     hidden_size: int = option(
-        512, "Units in each LSTM layer.", adapts="256 to 1024, by the run's length", at_least=1, at_most=65536
+        512, "Units in each recurrent layer.", adapts="256 to 1024, by the run's length", at_least=1, at_most=65536
     )
     num_layers: int = option(
         1,
-        "LSTM layers, one above the other.",
+        "Recurrent layers, one above the other.",
         adapts="1, or 2 in a long run",
         at_least=1,
         at_most=1024,
@@ -169,6 +178,11 @@ class ModelConfig(Settings):
         at_least=0,
         below=1,
     )
+
+    @property
+    def words(self) -> str:
+        """The shape as people write it."""
+        return f"{self.cell}, {self.num_layers} x {self.hidden_size}, embedding {self.embedding_size}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +206,11 @@ class TrainConfig(Settings):
         at_most=2**20,
     )
     seq_length: int = option(
-        64, "Characters a step reads from each stream: the truncated-BPTT window.", at_least=1, at_most=2**20
+        64,
+        "Characters a step reads from each stream: the truncated-BPTT window.",
+        adapts="64, or 128 in a long run",
+        at_least=1,
+        at_most=2**20,
     )
     learning_rate: float = option(4e-3, "Highest learning rate of AdamW.", above=0)
     warmup: float = option(0.02, "Share of the run over which the learning rate rises.", at_least=0, below=1)
@@ -252,6 +270,16 @@ class SampleConfig(Settings):
         at_least=0,
         below=2**63,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig(Settings):
+    """How a recurrence's memory is tried."""
+
+    time: float = option(120.0, "Longest time for each cell and lag.", duration=True, above=0)
+    hidden_size: int = option(64, "Units of the network.", at_least=1, at_most=65536)
+    learning_rate: float = option(1e-2, "Learning rate of AdamW.", above=0)
+    seed: int = option(1, "Seed of the weights and the sequences.", at_least=0, below=2**63)
 
 
 @dataclass(frozen=True, kw_only=True)

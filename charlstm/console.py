@@ -1,11 +1,14 @@
 """Everything that draws: tables, bars and lines on stderr, results on stdout."""
 
+import contextlib
+import dataclasses
+import json
 import math
 import os
 import sys
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from charlstm.errors import InputOutputError, os_reason
@@ -13,6 +16,10 @@ from charlstm.errors import InputOutputError, os_reason
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from charlstm.analysis.probe import Recall
+    from charlstm.analysis.probe import Training as ProbeTraining
+    from charlstm.analysis.reach import Reach
+    from charlstm.analysis.structure import Band
     from charlstm.train import Evaluation, Plan, Progress, Record, Training
 
 _OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they reorder what is on the screen
@@ -87,6 +94,11 @@ class Output:
         except OSError as error:
             raise self._failure(error) from None
 
+    def json(self, row: Mapping[str, Any]) -> None:
+        """Write a JSON object on a line of its own; raises as `write` does."""
+        self.write(json.dumps({"schema": 1} | dict(row), ensure_ascii=False) + "\n")
+        self.flush()
+
     def _failure(self, error: OSError) -> Exception:
         # What is still in the buffer would fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
@@ -140,6 +152,27 @@ def commands(lines: Sequence[tuple[str, str]]) -> None:
     console = _stderr()
     for purpose, command in lines:
         console.print(f"  [dim]{purpose:<9}[/][bold]{_escape(command)}[/]", soft_wrap=True, highlight=False)
+
+
+@contextlib.contextmanager
+def bar(what: str) -> Iterator[Callable[[float], None]]:
+    """Show on a terminal what share of something is done, as the function it gives is told."""
+    from tqdm import tqdm
+
+    with tqdm(
+        total=1.0,
+        desc=what,
+        file=sys.stderr,
+        disable=sys.stderr is None or not sys.stderr.isatty(),
+        bar_format="{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining}",
+        dynamic_ncols=True,
+        leave=False,
+    ) as drawn:
+
+        def report(share: float) -> None:
+            drawn.update(share - drawn.n)
+
+        yield report
 
 
 class TrainingView:
@@ -216,6 +249,123 @@ class TrainingView:
             self._console.print(f"[dim]        {_escape(line[:width])}[/]", highlight=False, soft_wrap=True)
         if self._bar is not None:
             self._bar.refresh()
+
+
+def reach(found: "Reach") -> None:
+    """Print the loss by context as a table and a chart that fit in 60 columns, and the n-grams' below it."""
+    longest = found.rows[-1]
+    most = max(row.loss.bits for row in found.rows)
+    lines = [
+        "Bits a character, with 95 % intervals, of",
+        f"{found.characters:,} characters of the text, each predicted from so many",
+        "before it, and what is lost by not reading further.",
+        "",
+        "context     bits              lost",
+    ]
+    for row in found.rows:
+        lost = "" if row is longest else f"{row.lost.bits:.4f} ±{row.lost.margin:.4f}"
+        lines.append(
+            f"{row.context:>7}   {row.loss.bits:.4f} ±{row.loss.margin:.4f}   {lost:<14}   {_bar(row.loss.bits / most)}"
+        )
+    gained = (
+        f"Reading more than {found.enough} gains nothing these could show."
+        if found.enough < longest.context
+        else f"There is still something to gain at {longest.context}."
+    )
+    lines += [gained, "", "Kneser-Ney n-grams of the training text, same characters:", "", "  order     bits"]
+    for order, mean in enumerate(found.ngrams, 1):
+        lines.append(f"{order:>7}   {mean.bits:.4f} ±{mean.margin:.4f}   {'':<14}   {_bar(mean.bits / most)}")
+    best = min(mean.bits for mean in found.ngrams)
+    less = best - longest.loss.bits
+    lines.append(f"The model needs {abs(less):.4f} bits {'less' if less >= 0 else 'more'} than the best of them.")
+    _lines(lines)
+
+
+def structure(bands: "Sequence[Band]", order: int) -> None:
+    """Print how likely the right closing was, by kind and distance."""
+    if not bands:
+        return
+    rows = [
+        "",
+        "Probability of the right closing, by the distance from",
+        f"what it closes; beside it that of the {order}-gram.",
+        "",
+        "closing   distance   count   model   n-gram",
+    ]
+    for number, band in enumerate(bands):
+        kind = band.kind if number == 0 or bands[number - 1].kind != band.kind else ""
+        to = f"-{band.limit - 1}" if band.limit is not None else " on"
+        rows.append(
+            f"{kind:<7} {f'{band.least}{to}':>10}   {band.count:>5}   {band.model:>5.3f}   {band.ngram:>6.3f}   "
+            f"{_bar(band.model)}"
+        )
+    _lines(rows)
+
+
+def _lines(lines: Iterable[str]) -> None:
+    output = Output()
+    output.write("".join(line + "\n" for line in lines), drawn=True)
+    output.flush()
+
+
+def _bar(share: float) -> str:
+    """Return a bar of at most 16 columns, drawn to an eighth of a column."""
+    eighths = round(share * 16 * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+class ProbeView:
+    """The table of recalls as it grows, on stdout; what is being trained now, on a terminal's stderr."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        """Nothing is drawn before the first record."""
+        self._output = Output()
+        self._as_json = as_json
+        self._headed = self._marked = False
+        self._status: Any = None
+
+    def __enter__(self) -> "ProbeView":
+        """Begin."""
+        from tqdm import tqdm
+
+        if sys.stderr is not None and sys.stderr.isatty():
+            self._status = tqdm(file=sys.stderr, bar_format="{desc}", leave=False, dynamic_ncols=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take away what is not the result, and say what the marks mean."""
+        if self._status is not None:
+            self._status.close()
+        if self._marked:
+            say("* gates begun with chrono initialisation for this lag; gradient: before any training")
+
+    def show(self, record: "ProbeTraining | Recall") -> None:
+        """Draw what happened."""
+        from charlstm.analysis.probe import Recall
+
+        if isinstance(record, Recall):
+            self._row(record)
+        elif self._status is not None:
+            self._status.set_description_str(
+                f"{record.cell}, lag {record.lag}: step {record.step:,}, loss {record.loss:.3f}, {record.seconds:.0f} s"
+            )
+
+    def _row(self, row: "Recall") -> None:
+        if self._status is not None:
+            self._status.clear()
+        if self._as_json:
+            self._output.json(dataclasses.asdict(row))
+            return
+        if not self._headed:
+            self._headed = True
+            self._output.write("   lag  cell       recall  chance    steps  seconds gradient\n")
+        self._marked |= row.chrono
+        cell = row.cell + ("*" if row.chrono else "")
+        self._output.write(
+            f"{row.lag:>6}  {cell:<9} {row.recall:>7.1%} {row.chance:>7.1%} {row.steps:>8,} {row.seconds:>8.1f} "
+            f"{row.gradient_norm:>8.0e}\n"
+        )
+        self._output.flush()
 
 
 def _thousands(number: float) -> str:

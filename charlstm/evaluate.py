@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from charlstm.batches import IGNORE, Batches
+from charlstm.batches import IGNORE, Batch, Batches
 from charlstm.corpus import Split
 from charlstm.device import Device
 from charlstm.model import CharLSTM, State
-from charlstm.tokenizer import Tokenizer
+from charlstm.tokenizer import Ids, Tokenizer
 
 WARM_UP = 512
 """Characters a stream reads before those it scores, so that its state is that of the whole text read in one go."""
@@ -73,18 +75,34 @@ def progress(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device
     first reads WARM_UP characters before its own. The count of bytes and unknown characters comes with the last.
     """
     nats = characters = 0.0
-    for part, count in _windows(model, split, tokenizer, device):
-        nats += part
-        characters += count
+    for logits, batch in _windows(model, split.ids, tokenizer, device):
+        targets = torch.from_numpy(batch.targets).to(device.name)
+        nats += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum").item()
+        characters += batch.characters * split.characters / len(split.ids)
         yield Score(nats, min(round(characters), split.characters), 0, 0)
     nats += split.unknown * tokenizer.unknown_nats
     yield Score(nats, split.characters, split.bytes, split.unknown)
 
 
+def probabilities(
+    model: CharLSTM, ids: Ids, tokenizer: Tokenizer, device: Device, other: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Yield how likely each id of a text was before it came, and how likely `other` was there.
+
+    The text is read as `progress` reads it. Each item is of some positions: these, P(the id there), P(other there).
+    """
+    for logits, batch in _windows(model, ids, tokenizer, device):
+        inside = torch.from_numpy(batch.targets != IGNORE).to(device.name)
+        likely = logits[inside].softmax(-1).double()  # (positions, V)
+        positions = batch.positions[batch.targets != IGNORE]
+        chosen = torch.from_numpy(ids[positions].astype(np.int64)).to(device.name)
+        there = likely.gather(1, chosen[:, None])[:, 0]
+        yield positions, there.cpu().numpy(), likely[:, other].cpu().numpy()
+
+
 @torch.inference_mode()
-def _windows(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Iterator[tuple[float, float]]:
-    """Yield the nats and the characters of one window of all streams after the other."""
-    ids = split.ids
+def _windows(model: CharLSTM, ids: Ids, tokenizer: Tokenizer, device: Device) -> Iterator[tuple[Tensor, Batch]]:
+    """Yield the logits, (T, N, V), of one window of all streams after the other."""
     streams = max(1, min(MAX_STREAMS, len(ids) // (4 * WARM_UP)))
     seq_length = max(16, min(WARM_UP, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
     batches = Batches(ids, tokenizer.start_id, streams, seq_length)
@@ -94,13 +112,9 @@ def _windows(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device
         state = _warm_state(model, ids, streams, seq_length, device)
         for number in range(batches.windows):
             batch = batches.at(number)
-            targets = torch.from_numpy(batch.targets).to(device.name)
             with device.autocast():
                 logits, state = model(torch.from_numpy(batch.inputs).to(device.name), state)
-            nats = F.cross_entropy(
-                logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-            )
-            yield nats.item(), batch.characters * split.characters / len(ids)
+            yield logits.float(), batch
     finally:
         model.train(was_training)
 
@@ -111,13 +125,13 @@ def _warm_state(model: CharLSTM, ids: np.ndarray, streams: int, seq_length: int,
     if streams == 1:
         return state
     bounds = np.arange(1, streams) * len(ids) // streams
-    warm = [(h[:, 1:], c[:, 1:]) for h, c in state]
+    warm: State = [tuple(part[:, 1:] for part in layer) for layer in state]
     for start in range(-WARM_UP, 0, seq_length):
         positions = bounds + np.arange(start, min(start + seq_length, 0))[:, None]
         inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device.name)
         with device.autocast():
             _, warm = model(inputs, warm)
     return [
-        (torch.cat([h[:, :1].to(warm_h.dtype), warm_h], 1), torch.cat([c[:, :1].to(warm_c.dtype), warm_c], 1))
-        for (h, c), (warm_h, warm_c) in zip(state, warm, strict=True)
+        tuple(torch.cat([part[:, :1].to(other.dtype), other], 1) for part, other in zip(layer, others, strict=True))
+        for layer, others in zip(state, warm, strict=True)
     ]

@@ -1,16 +1,18 @@
-"""Embedding -> recurrent layers -> logits, on torch's fused kernels; state in, state out."""
+"""Embedding -> recurrent layers -> logits; state in, state out."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from charlstm.cells import CELLS
 from charlstm.config import ModelConfig
+from charlstm.layers import LayerState, recurrence
 
-State = list[tuple[Tensor, Tensor]]
-"""h and c of each layer, (1, N, H)."""
+State = list[LayerState]
+"""h, and c where the cell has one, of each layer: (1, N, H)."""
 
 
 class CharLSTM(nn.Module):
@@ -25,7 +27,8 @@ class CharLSTM(nn.Module):
         """Initialise the weights from torch's global generator.
 
         Recurrent weights are orthogonal (Saxe et al. 2014) and input weights Glorot-uniform (Glorot & Bengio 2010),
-        each gate's matrix on its own; the forget bias is 1 in total (Gers et al. 2000; Jozefowicz et al. 2015).
+        each gate's matrix on its own; the forget bias is 1 in total (Gers et al. 2000; Jozefowicz et al. 2015), and
+        peephole weights are zero.
         The vector of `unknown_id` begins at zero: a character never trained on says nothing.
         """
         super().__init__()
@@ -33,7 +36,8 @@ class CharLSTM(nn.Module):
         size = config.hidden_size
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)
         self.layers = nn.ModuleList(
-            nn.LSTM(config.embedding_size + (size if number else 0), size) for number in range(config.num_layers)
+            recurrence(config.cell, config.embedding_size + (size if number else 0), size)
+            for number in range(config.num_layers)
         )
         self.output = nn.Linear(config.num_layers * size, vocab_size)
         self._initialise(unknown_id)
@@ -47,24 +51,48 @@ class CharLSTM(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, unknown_id: int | None) -> None:
-        size = self.config.hidden_size
+        cell = CELLS[self.config.cell]
         for layer in self.layers:
-            w_ih, w_hh, b_ih, b_hh = layer.parameters()
-            for gate in range(4):
-                rows = slice(gate * size, (gate + 1) * size)
-                nn.init.xavier_uniform_(w_ih[rows])
-                nn.init.orthogonal_(w_hh[rows])
-            b_ih.zero_()[size : 2 * size] = 1  # torch adds two biases: all of it goes into the first
-            b_hh.zero_()
+            w_ih, w_hh, b_ih, b_hh, *w_ch = layer.parameters()
+            for gate in cell.gates:
+                nn.init.xavier_uniform_(w_ih[self._rows(gate)])
+                nn.init.orthogonal_(w_hh[self._rows(gate)])
+            for weight in (b_ih, b_hh, *w_ch):
+                weight.zero_()
+            if cell.keep_gate == "f":
+                b_ih[self._rows("f")] = 1  # torch adds two biases: all of it goes into the first
         nn.init.xavier_uniform_(self.output.weight)
         self.output.bias.zero_()
         if unknown_id is not None:
             self.embedding.weight[unknown_id] = 0
 
+    @torch.no_grad()
+    def chrono(self, longest: int) -> None:
+        """Set the biases for memories of up to `longest` steps: chrono initialisation (Tallec & Ollivier 2018).
+
+        A gate with a bias of ln(t - 1) keeps all but one part in t a step, and so for about t steps. The t of the units
+        are drawn evenly from 2 to `longest`: some hold for that long what they have read before anything is learnt. An
+        input gate of its own gets the opposite bias. The simple recurrent network has no such gate: it is left alone.
+        """
+        cell = CELLS[self.config.cell]
+        for layer in self.layers:
+            bias = layer.get_parameter("bias_ih_l0")
+            if cell.keep_gate:
+                keep = bias.new_empty(self.config.hidden_size).uniform_(1, max(longest - 1, 2)).log()
+                bias[self._rows(cell.keep_gate)] = keep
+                if cell.input_gate:
+                    bias[self._rows(cell.input_gate)] = -keep
+
+    def _rows(self, gate: str) -> slice:
+        """Return where a gate lies in the weights of a layer."""
+        size = self.config.hidden_size
+        number = CELLS[self.config.cell].gates.index(gate)
+        return slice(number * size, (number + 1) * size)
+
     def zero_state(self, streams: int) -> State:
         """Return the state in which a text begins."""
         zeros = self.output.weight.new_zeros(1, streams, self.config.hidden_size)
-        return [(zeros, zeros) for _ in self.layers]
+        return [(zeros, zeros) if CELLS[self.config.cell].has_c else (zeros,) for _ in self.layers]
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Read a window of every stream.
@@ -87,7 +115,7 @@ class CharLSTM(nn.Module):
             outputs.append(self._drop(output, self.config.dropout / (1 if last else 2)))
         return self.output(torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]), after
 
-    def _recur(self, layer: nn.Module, inputs: Tensor, before: tuple[Tensor, Tensor]) -> Any:
+    def _recur(self, layer: nn.Module, inputs: Tensor, before: LayerState) -> tuple[Tensor, LayerState]:
         """Run a layer; in training some of its units are cut off from the recurrence for the whole window.
 
         One mask for all streams is a mask on the columns of the recurrent matrix, so that the fused kernel runs as it
@@ -95,10 +123,11 @@ class CharLSTM(nn.Module):
         """
         rate = self.config.recurrent_dropout
         if not self.training or rate == 0:
-            return layer(inputs, before)
+            return cast("tuple[Tensor, LayerState]", layer(inputs, before))
         weight = layer.get_parameter("weight_hh_l0")
         mask = weight.new_empty(weight.shape[1]).bernoulli_(1 - rate) / (1 - rate)  # (H,)
-        return torch.func.functional_call(layer, {"weight_hh_l0": weight * mask}, (inputs, before))
+        masked = torch.func.functional_call(layer, {"weight_hh_l0": weight * mask}, (inputs, before))
+        return cast("tuple[Tensor, LayerState]", masked)
 
     def _drop(self, outputs: Tensor, rate: float) -> Tensor:
         """Drop the same units at every step of the window: locked dropout (Gal & Ghahramani 2016; Merity et al. 2018).

@@ -54,23 +54,25 @@ def prepare(
     vocab_size, length = corpus.tokenizer.vocab_size, len(corpus.train.ids)
     config, paces = recipe.pace(config, given, length)
     device, seconds = choose_device(device_config, config, corpus)
-    window = config.train.batch_size * config.train.seq_length
+    each = config.train.batch_size * config.train.seq_length
     # A step's time is nearly proportional to the number of parameters: good enough to choose a size by.
-    rate = window * recipe.parameters(config.model, vocab_size) / seconds
+    rate = each * recipe.parameters(config.model, vocab_size) / seconds
 
     def readable(parameters: int) -> float:
         train = config.train
         if train.time is not None:
             return min(rate * train.time * (1 - _RESERVE - _EVALUATION_SHARE) / parameters, recipe.MAX_EPOCHS * length)
-        return train.steps * window if train.steps is not None else (train.epochs or 0) * length
+        return train.steps * each if train.steps is not None else (train.epochs or 0) * length
 
     config, sizes = recipe.size(config, given, vocab_size, readable)
+    read = readable(recipe.parameters(config.model, vocab_size))
+    config, windows = recipe.window(config, given, length, read / length)
     # Measured on what takes longest, as dropout depends on what is measured here.
     slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
     training = Training(slowest, corpus, device)
     plan = make(training, corpus, config.train, began, stop)
     config, dropouts = recipe.dropout(config, given, vocab_size, plan.steps / training.batches.windows)
-    return Prepared(Training(config, corpus, device), plan, [*sizes, *dropouts, *paces])
+    return Prepared(Training(config, corpus, device), plan, [*sizes, *dropouts, *paces, *windows])
 
 
 def choose_device(config: DeviceConfig, run: RunConfig, corpus: Corpus) -> tuple[Device, float]:
@@ -141,8 +143,12 @@ def evaluation_seconds(
 ) -> float:
     """Return the time it takes to score the held-out text, measured on its beginning for about `seconds`."""
     began = time.perf_counter()
+    first = first_characters = 0.0
     for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device):
         taken = time.perf_counter() - began
-        if taken > seconds or stop():
-            return taken * corpus.val.characters / max(1, score.characters)
+        if not first:  # the first window comes late, as the streams are warmed up before it
+            first, first_characters = taken, score.characters
+        elif taken > seconds or stop():
+            each = (taken - first) / max(1, score.characters - first_characters)
+            return first + each * (corpus.val.characters - first_characters)
     return time.perf_counter() - began

@@ -5,7 +5,7 @@ What was tried to find these numbers, and what did not help, is in benchmarks/RE
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ _LEAST_WINDOWS = 32  # of an epoch
 _FEWEST_STREAMS, _MOST_STREAMS = 4, 32
 _FEW, _MANY = 5.0, 30.0  # weighted epochs up to which dropout is at its least, and from which at its most
 _REFERENCE_PARAMETERS = 1.24e6  # 1 x 512
+_LONG_RUN, _LONG_WINDOW = 10.0, 128  # epochs from which the window is longer
 _AS_GIVEN = "as given"
 
 
@@ -33,7 +34,7 @@ class Choice:
 
 
 def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunConfig, list[Choice]]:
-    """Choose what a step reads of a training text of so many ids, and how far it goes.
+    """Choose the streams for a training text of so many ids, and how far a step goes.
 
     A short text is read in fewer streams: else a run of a few epochs would have too few steps to learn in.
     """
@@ -48,13 +49,28 @@ def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunCon
         train = dataclasses.replace(train, batch_size=streams)
     reasons = {
         "batch_size": reason,
-        "seq_length": "characters a step reads of each stream; 32 were worse",
         "learning_rate": "the highest of the run: it rises at first, then falls to zero as half a cosine",
     }
     choices = [
         Choice(name, getattr(train, name), _AS_GIVEN if name in given else reason) for name, reason in reasons.items()
     ]
     return dataclasses.replace(config, train=train), choices
+
+
+def window(config: RunConfig, given: Collection[str], length: int, epochs: float) -> tuple[RunConfig, list[Choice]]:
+    """Choose how many characters a step reads of each stream, in a run of so many passes over so many ids.
+
+    No gradient reaches further back than that. A short run needs its steps more; a number of steps is not stretched.
+    """
+    train = config.train
+    reason = "characters a step reads of each stream; fewer were worse, and more are for longer runs"
+    if "seq_length" in given:
+        return config, [Choice("seq_length", train.seq_length, _AS_GIVEN)]
+    many = length / (train.batch_size * _LONG_WINDOW) >= _LEAST_WINDOWS
+    if epochs >= _LONG_RUN and many and train.steps is None:
+        train = dataclasses.replace(train, seq_length=_LONG_WINDOW)
+        reason = f"as the text is read {epochs:.0f} times, the network may learn to look further back"
+    return dataclasses.replace(config, train=train), [Choice("seq_length", train.seq_length, reason)]
 
 
 def size(
@@ -69,7 +85,7 @@ def size(
         readable: returns how many characters the run can read with a network of so many parameters.
     """
     model = config.model
-    shapes = (
+    shapes: Iterator[dict[str, Any]] = (
         {name: value for name, value in (("num_layers", layers), ("hidden_size", units)) if name not in given}
         for layers, units in _SHAPES
     )

@@ -1,11 +1,12 @@
 """The trained network one character at a time, on numpy or torch arrays: what sampling runs.
 
-What a layer takes from the embedding is a table with one row an id (embedding x W_ih + biases, computed once), what it
-takes from the layer below and from its own h is one matrix product, and the rest is the equation in `cells.py`. For a
+What a layer takes from the embedding is a table with one row an id (embedding x W_ih + bias, computed once), what it
+takes from the layer below and from its own h are matrix products, and the rest is the equation in `cells.py`. For a
 single stream on a CPU numpy does this an order faster than torch's kernels, and starts without importing torch.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,17 @@ import numpy as np
 from charlstm import cells
 from charlstm.cells import Array
 
-StepState = list[tuple[Array, Array]]
-"""h and c of each layer, (N, H), or (H,) for a single stream."""
+StepState = list[cells.State]
+"""What each layer carries on: (N, H) each, or (H,) for a single stream."""
 
 
 class Stepper:
     """The weights, laid out for single steps."""
 
-    def __init__(self, tensors: Mapping[str, Array]) -> None:
+    def __init__(self, cell: str, tensors: Mapping[str, Array]) -> None:
         """Take a model's tensors by their names in the checkpoint, all numpy or all torch."""
-        self._layers: list[tuple[Array, Array]] = []
+        self._cell = cells.CELLS[cell]
+        self._layers: list[_Layer] = []
         embedding = tensors["embedding.weight"]
         size = embedding.shape[1]
         number = 0
@@ -30,9 +32,15 @@ class Stepper:
             w_ih, w_hh, b_ih, b_hh = (
                 tensors[f"layers.{number}.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
-            table = embedding @ w_ih[:, :size].T + (b_ih + b_hh)  # (V, 4H)
-            weight = _concatenate([w_ih[:, size:], w_hh]).T if number else w_hh.T  # (2H or H, 4H)
-            self._layers.append((weight, table))
+            self._layers.append(
+                _Layer(
+                    table=embedding @ w_ih[:, :size].T + b_ih,
+                    w_below=w_ih[:, size:].T if number else None,
+                    w_hh=w_hh.T,
+                    b_hh=b_hh,
+                    peepholes=(tensors[f"layers.{number}.weight_ch_l0"],) if self._cell.peepholes else (),
+                )
+            )
             self._hidden_size = w_hh.shape[1]
             number += 1
         self._output = tensors["output.weight"].T  # (LH, V)
@@ -42,7 +50,7 @@ class Stepper:
         """Return the state in which a text begins, for `streams` rows, or for a single stream without that axis."""
         shape = (self._hidden_size,) if streams is None else (streams, self._hidden_size)
         zeros = np.zeros(shape, np.float32) if isinstance(self._output, np.ndarray) else self._output.new_zeros(shape)
-        return [(zeros, zeros) for _ in self._layers]
+        return [(zeros, zeros) if self._cell.has_c else (zeros,) for _ in self._layers]
 
     def step(self, ids: Any, state: StepState) -> tuple[Array, StepState]:
         """Read one character of every stream.
@@ -56,16 +64,29 @@ class Stepper:
         """
         after: StepState = []
         outputs: list[Array] = []
-        for (weight, table), (h, c) in zip(self._layers, state, strict=True):
-            seen = _concatenate([outputs[-1], h]) if outputs else h
-            h, c = cells.lstm(seen @ weight + table[ids], c)  # noqa: PLW2901
-            after.append((h, c))
-            outputs.append(h)
+        for layer, before in zip(self._layers, state, strict=True):
+            from_x = layer.table[ids]
+            if layer.w_below is not None:
+                from_x = from_x + outputs[-1] @ layer.w_below
+            from_h = before[0] @ layer.w_hh + layer.b_hh
+            after.append(self._cell.step(from_x, from_h, before, *layer.peepholes))
+            outputs.append(after[-1][0])
         return _concatenate(outputs) if len(outputs) > 1 else outputs[0], after
 
     def logits(self, output: Array) -> Array:
         """Return the scores of the next character, (N, V) or (V,)."""
         return output @ self._output + self._output_bias
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The weights of a layer; G is the number of its gates."""
+
+    table: Array  # (V, GH): what it takes from the embedding of each id
+    w_below: Array | None  # (H, GH)
+    w_hh: Array  # (H, GH)
+    b_hh: Array  # (GH,)
+    peepholes: tuple[Array, ...]
 
 
 def _concatenate(arrays: list[Array]) -> Array:

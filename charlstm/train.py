@@ -166,12 +166,12 @@ class Training:
         name = self.device.name
         if (zeroed := batch.begins | self._forgetting()).any():
             begins = torch.from_numpy(zeroed).to(name)[:, None]
-            self.state = [(h.masked_fill(begins, 0), c.masked_fill(begins, 0)) for h, c in self.state]
+            self.state = [tuple(part.masked_fill(begins, 0) for part in layer) for layer in self.state]
         inputs = torch.from_numpy(batch.inputs).to(name, non_blocking=True)
         targets = torch.from_numpy(batch.targets).to(name, non_blocking=True)
         with self.device.autocast():
             logits, state = self.model(inputs, self.state)
-        self.state = [(h.detach(), c.detach()) for h, c in state]
+        self.state = [tuple(part.detach() for part in layer) for layer in state]
         return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
 
     def _forgetting(self) -> npt.NDArray[np.bool_]:
@@ -213,8 +213,8 @@ class Training:
         for name, weight in self.model.named_parameters():
             for moment in ("exp_avg", "exp_avg_sq"):
                 tensors[f"optimizer.{moment}.{name}"] = _array(self.optimizer.state[weight][moment])
-        for number, (h, c) in enumerate(self.state):
-            tensors |= {f"state.{number}.h": _array(h), f"state.{number}.c": _array(c)}
+        for number, layer in enumerate(self.state):
+            tensors |= {f"state.{number}.{name}": _array(part) for name, part in zip("hc", layer, strict=False)}
         return tensors
 
     def scalars(self) -> dict[str, Any]:
@@ -236,14 +236,10 @@ class Training:
                 "step": torch.tensor(float(checkpoint.step), device=weight.device),
                 **{m: tensors[f"optimizer.{m}.{name}"].to(weight.device) for m in ("exp_avg", "exp_avg_sq")},
             }
-        # The kernels return the state in the precision they compute in; it is stored in fp32, which holds it exactly.
-        dtype = torch.bfloat16 if self.device.precision == "bf16" else torch.float32
+        # fp32 holds a bf16 state exactly, and the kernels take either.
         self.state = [
-            (
-                tensors[f"state.{number}.h"].to(self.device.name, dtype),
-                tensors[f"state.{number}.c"].to(self.device.name, dtype),
-            )
-            for number in range(self.config.model.num_layers)
+            tuple(tensors[f"state.{number}.{name}"].to(self.device.name) for name, _ in zip("hc", layer, strict=False))
+            for number, layer in enumerate(self.state)
         ]
         for name in _SCALARS:
             setattr(self, name, checkpoint.training[name])
@@ -368,7 +364,7 @@ def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: evaluate.
 
 
 def _sample(training: Training, corpus: Corpus) -> str:
-    context = sample.Context(Stepper(training.weights()))
+    context = sample.Context(Stepper(training.config.model.cell, training.weights()))
     context.prefill([corpus.tokenizer.start_id])
     return "".join(piece.text for piece in sample.write(context, corpus.tokenizer, _SAMPLE, seed=1))
 

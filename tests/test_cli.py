@@ -127,7 +127,7 @@ def test_the_start_of_a_run_says_what_was_chosen_and_what_was_given(
     Path("c.toml").write_text("[train]\ndropout = 0.3\n")
     err = charlstm("train", "corpus.txt", "--steps=2", "--seq-length=16", "--config=c.toml").err
     said = {line.split("  ")[0]: " ".join(line.split()) for line in err.splitlines()}
-    assert "LSTM, 1 x 256" in said["model"]
+    assert "lstm, 1 x 256" in said["model"]
     assert "hidden size 256: the run can read" in said["hidden size"]
     assert said["dropout"] == "dropout 0.3: as given"
     assert said["seq length"] == "seq length 16: as given"

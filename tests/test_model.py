@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from charlstm.cells import CELLS
 from charlstm.checkpoint import weight_shapes
 from charlstm.config import ModelConfig
 from charlstm.model import CharLSTM
@@ -36,13 +37,15 @@ def test_initial_weights() -> None:
 
 
 @pytest.mark.parametrize("num_layers", [1, 3])
-def test_names_and_shapes_are_those_a_checkpoint_expects(num_layers: int) -> None:
-    model = build(num_layers=num_layers)
+@pytest.mark.parametrize("cell", CELLS)
+def test_names_and_shapes_are_those_a_checkpoint_expects(cell: str, num_layers: int) -> None:
+    model = build(cell=cell, num_layers=num_layers)
     assert {name: tuple(w.shape) for name, w in model.state_dict().items()} == weight_shapes(model.config, 20)
 
 
-def test_the_state_carries_on() -> None:
-    model = build(num_layers=2)
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_state_carries_on(cell: str) -> None:
+    model = build(cell=cell, num_layers=2)
     ids = torch.randint(20, (30, 4))
     whole, end = model(ids, model.zero_state(4))
     first, state = model(ids[:13], model.zero_state(4))
@@ -53,11 +56,12 @@ def test_the_state_carries_on() -> None:
 
 @pytest.mark.parametrize("num_layers", [1, 2])
 @pytest.mark.parametrize("library", ["numpy", "torch"])
-def test_the_stepper_is_the_fused_kernel_on_real_text(text: str, num_layers: int, library: str) -> None:
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_stepper_is_the_model_on_real_text(text: str, cell: str, num_layers: int, library: str) -> None:
     torch.manual_seed(1)
     sample = text[:1000]
     tokenizer = CharTokenizer.fit(sample)
-    config = ModelConfig(hidden_size=128, num_layers=num_layers)
+    config = ModelConfig(cell=cell, hidden_size=128, num_layers=num_layers)
     model = CharLSTM(config, tokenizer.vocab_size).eval()
     model.output.weight.data *= 20  # sharp distributions, as a trained model has
     ids = torch.from_numpy(tokenizer.encode(sample).astype(np.int64))
@@ -65,7 +69,7 @@ def test_the_stepper_is_the_fused_kernel_on_real_text(text: str, num_layers: int
         logits, _ = model(ids[:, None], model.zero_state(1))
     expected = logits[:, 0].softmax(-1).numpy()
     assert expected.max() > 0.5
-    stepper = Stepper(numpy_weights(model) if library == "numpy" else model.state_dict())
+    stepper = Stepper(cell, numpy_weights(model) if library == "numpy" else model.state_dict())
     state = stepper.zero_state()
     for id, distribution in zip(ids.tolist(), expected, strict=True):
         output, state = stepper.step(id, state)
@@ -73,8 +77,9 @@ def test_the_stepper_is_the_fused_kernel_on_real_text(text: str, num_layers: int
         np.testing.assert_allclose(scores.softmax(-1).numpy(), distribution, atol=5e-5)
 
 
-def test_many_streams_step_as_one() -> None:
-    stepper = Stepper(numpy_weights(build(num_layers=2)))
+@pytest.mark.parametrize("cell", CELLS)
+def test_many_streams_step_as_one(cell: str) -> None:
+    stepper = Stepper(cell, numpy_weights(build(cell=cell, num_layers=2)))
     ids = np.random.default_rng(0).integers(20, size=(10, 3))
     together = stepper.zero_state(3)
     alone = [stepper.zero_state() for _ in range(3)]
@@ -100,8 +105,9 @@ def test_dropout_is_locked_scaled_and_only_in_training() -> None:
     torch.testing.assert_close(dropped, plain * kept / 0.6)
 
 
-def test_recurrent_dropout_cuts_units_off_from_the_recurrence_only_in_training() -> None:
-    model = build(recurrent_dropout=0.4, dropout=0.0)
+@pytest.mark.parametrize("cell", CELLS)
+def test_recurrent_dropout_cuts_units_off_from_the_recurrence_only_in_training(cell: str) -> None:
+    model = build(cell=cell, recurrent_dropout=0.4, dropout=0.0)
     ids = torch.randint(1, 20, (30, 4))
     layer = model.layers[0]
     weight = layer.weight_hh_l0.detach().clone()

@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.config import CELLS, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.model import CharLSTM
-from charlstm.recipe import dropout, pace, parameters, size
+from charlstm.recipe import dropout, pace, parameters, size, window
 
 CONFIG = RunConfig(text=TextConfig(), model=ModelConfig(), train=TrainConfig(steps=1))
 VOCAB = 66
@@ -18,7 +18,9 @@ def shape(config: RunConfig) -> tuple[int, int]:
     return config.model.num_layers, config.model.hidden_size
 
 
-@pytest.mark.parametrize("model", [ModelConfig(), ModelConfig(num_layers=3, hidden_size=40)])
+@pytest.mark.parametrize(
+    "model", [ModelConfig(num_layers=3, hidden_size=40), *(ModelConfig(cell=cell) for cell in CELLS)]
+)
 def test_parameters_are_those_of_the_model(model: ModelConfig) -> None:
     assert parameters(model, VOCAB) == sum(weight.numel() for weight in CharLSTM(model, VOCAB).parameters())
 
@@ -77,6 +79,19 @@ def test_a_larger_network_is_given_more_dropout() -> None:
 def test_a_short_text_is_read_in_few_streams(length: int, streams: int) -> None:
     assert pace(CONFIG, set(), length)[0].train.batch_size == streams
     assert pace(CONFIG, {"batch_size"}, length)[0] == CONFIG
+
+
+def test_a_text_that_is_read_often_is_read_in_longer_windows() -> None:
+    timed = dataclasses.replace(CONFIG, train=TrainConfig(time=600.0))
+    stepped = dataclasses.replace(CONFIG, train=TrainConfig(steps=10_000))
+    assert window(timed, set(), 10**6, 15)[0].train.seq_length == 128
+    for config, given, length, epochs in [
+        (timed, set(), 10**6, 5),  # a short run
+        (timed, set(), 90_000, 15),  # a short text
+        (timed, {"seq_length"}, 10**6, 15),
+        (stepped, set(), 10**6, 15),  # would read twice as much
+    ]:
+        assert window(config, given, length, epochs)[0].train.seq_length == 64
 
 
 def test_what_the_user_set_stays_and_upsets_nothing_else() -> None:

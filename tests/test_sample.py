@@ -83,7 +83,7 @@ def test_a_draw_inverts_the_distribution(weights: list[float], uniform: float) -
 def small(vocab_size: int = 30) -> Stepper:
     torch.manual_seed(0)
     model = CharLSTM(ModelConfig(hidden_size=24, embedding_size=8), vocab_size)
-    return Stepper({name: weight.numpy() for name, weight in model.state_dict().items()})
+    return Stepper("lstm", {name: weight.numpy() for name, weight in model.state_dict().items()})
 
 
 def begun(streams: int = 1, vocab_size: int = 30) -> Context:

@@ -13,7 +13,7 @@ from charlstm import checkpoint as checkpoints
 from charlstm import corpus as corpora
 from charlstm import plan as plans
 from charlstm import recipe
-from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.config import CELLS, DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.corpus import Corpus
 from charlstm.device import Device
 from charlstm.errors import DataError, DivergedError
@@ -59,19 +59,21 @@ def same_files(a: Path, b: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("stopped_after", [1, 16, 33, 40])
+@pytest.mark.parametrize(
+    ("cell", "stopped_after"), [*(("lstm", step) for step in (1, 16, 33, 40)), *((cell, 13) for cell in CELLS[1:])]
+)
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    corpus: Corpus, tmp_path: Path, precision: str, stopped_after: int
+    corpus: Corpus, tmp_path: Path, precision: str, cell: str, stopped_after: int
 ) -> None:
-    device, plan = Device("cpu", precision), Plan(40, 8)
+    device, plan, options = Device("cpu", precision), Plan(40, 8), config({"cell": cell})
     whole = run_in(tmp_path / "whole")
-    list(train(Training(config(), corpus, device), corpus, whole, plan))
+    list(train(Training(options, corpus, device), corpus, whole, plan))
 
     parts = run_in(tmp_path / "parts")
-    training = Training(config(), corpus, device)
+    training = Training(options, corpus, device)
     *_, finished = train(training, corpus, parts, plan, lambda: training.step >= stopped_after)
     assert finished == Finished("stopped", stopped_after, training.best_loss, training.best_step)
-    training = Training(config(), corpus, device)
+    training = Training(options, corpus, device)
     training.restore(parts.load_last())
     assert training.step == stopped_after
     list(train(training, corpus, parts, plan))

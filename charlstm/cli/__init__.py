@@ -9,6 +9,7 @@ from charlstm import __version__
 from charlstm.cli.eval import evaluate
 from charlstm.cli.info import info
 from charlstm.cli.options import DEBUG, HELP
+from charlstm.cli.probe import probe
 from charlstm.cli.sample import sample
 from charlstm.cli.train import train
 from charlstm.errors import CharLSTMError
@@ -33,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (train, sample, evaluate, info):
+for command in (train, sample, evaluate, probe, info):
     cli.add_command(command)
 
 

@@ -1,6 +1,5 @@
 """`charlstm eval`."""
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
     from charlstm.checkpoint import Checkpoint
     from charlstm.config import TextConfig
     from charlstm.corpus import Text
+    from charlstm.device import Device
+    from charlstm.model import CharLSTM
+    from charlstm.tokenizer import Ids
 
 
 @click.command("eval", context_settings=HELP)
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     default=None,
     help="Part of the text to score.  [default: all of a TEXT, else the held-out part]",
 )
+@click.option(
+    "--context",
+    is_flag=True,
+    help="Show how far back the model looks: the loss by the number of characters read before.",
+)
 @click.option("--encoding", default=None, help="Encoding of TEXT.  [default: the training text's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @settings(DeviceConfig)
@@ -34,6 +41,7 @@ def evaluate(
     checkpoint: str | None,
     text: str | None,
     split: str | None,
+    context: bool,
     encoding: str | None,
     as_json: bool,
     device: str,
@@ -46,6 +54,10 @@ def evaluate(
     standard input; by default the held-out part of the text the model was trained on. Every character counts, each
     given all before it, the first given a newline; an unknown character costs its <unk> and its place in Unicode.
     With --precision auto fp32 is used, as exact as the model.
+
+    --context scores characters of the text after 1, 2, 4, ... 1024 characters of context, beside Kneser-Ney n-grams
+    that have counted the training text; and shows how likely the right closing quote, bracket, speaker or indentation
+    is by the distance from what it closes.
     """
     device_config = collect(DeviceConfig, {"device": device, "precision": precision, "threads": threads})
 
@@ -64,12 +76,14 @@ def evaluate(
     chosen = Device(choose(device_config), "bf16" if precision == "bf16" else "fp32")
     part = corpora.encode(content, loaded.tokenizer)
     model = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights).to(chosen.name)
+    if context:
+        _reach(loaded, model, part.ids, chosen, as_json=as_json)
+        return
     began = time.perf_counter()
     score = evaluation.evaluate(model, part, loaded.tokenizer, chosen)
     seconds = time.perf_counter() - began
     if as_json:
         row = {
-            "schema": 1,
             "characters": score.characters,
             "bytes": score.bytes,
             "nats": score.nats,
@@ -79,9 +93,7 @@ def evaluate(
             "unknown": score.unknown,
             "seconds": round(seconds, 6),
         }
-        output = console.Output()
-        output.write(json.dumps(row) + "\n")
-        output.flush()
+        console.Output().json(row)
         return
     console.table(
         [
@@ -95,6 +107,29 @@ def evaluate(
         ],
         result=True,
     )
+
+
+def _reach(loaded: "Checkpoint", model: "CharLSTM", held_out: "Ids", device: "Device", *, as_json: bool) -> None:
+    """Measure how far back the model looks, and print it."""
+    import dataclasses
+
+    from charlstm import console
+    from charlstm.analysis import ngram, reach, structure
+
+    _, content = _text(loaded, None, "train", None)
+    train = loaded.tokenizer.encode(content)
+    with console.bar("reading") as report:
+        ngrams = ngram.KneserNey(train, loaded.tokenizer.vocab_size, loaded.tokenizer.start_id)
+        found = reach.measure(model, held_out, ngrams, loaded.tokenizer, device, report)
+    best = 1 + min(range(len(found.ngrams)), key=lambda number: found.ngrams[number].bits)
+    bands = structure.measure(model, held_out, ngrams, loaded.tokenizer, device, best)
+    if as_json:
+        console.Output().json(
+            dataclasses.asdict(found) | {"enough": found.enough, "structure": [dataclasses.asdict(it) for it in bands]}
+        )
+        return
+    console.reach(found)
+    console.structure(bands, best)
 
 
 def _text(loaded: "Checkpoint", text: str | None, split: str | None, encoding: str | None) -> tuple[str, str]:

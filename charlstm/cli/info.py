@@ -1,7 +1,5 @@
 """`charlstm info`."""
 
-import json
-
 import click
 
 from charlstm.cli.options import HELP, common
@@ -26,7 +24,6 @@ def info(checkpoint: str | None, as_json: bool) -> None:
     config, source = loaded.config, loaded.source
     if as_json:
         row = {
-            "schema": 1,
             "config": config.to_dict(),
             "vocabulary": loaded.tokenizer.vocabulary,
             "parameters": loaded.parameters,
@@ -34,11 +31,8 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             "val_loss": loaded.val_loss,
             "corpus_sha256": source.sha256,
         }
-        output = console.Output()
-        output.write(json.dumps(row, ensure_ascii=False) + "\n")
-        output.flush()
+        console.Output().json(row)
         return
-    model = config.model
     loss = loaded.val_loss
     held_out = "not measured" if loss is None else f"{loss:.4f} nats, {loss / math.log(2):.4f} bits a character"
     characters = "".join(loaded.tokenizer.vocabulary[1:]) if loaded.tokenizer.kind == "char" else "all bytes"
@@ -46,7 +40,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
         [
             ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB, whole (SHA-256 verified)"),
             ("holds", "weights" if loaded.training is None else "weights and the state of the training"),
-            ("model", f"LSTM, {model.num_layers} x {model.hidden_size}, embedding {model.embedding_size}"),
+            ("model", loaded.config.model.words),
             ("parameters", f"{loaded.parameters:,}"),
             ("tokenizer", f"{loaded.tokenizer.kind}, {loaded.tokenizer.vocab_size:,} ids"),
             ("vocabulary", repr(characters[:200]) + (" ..." if len(characters) > 200 else "")),

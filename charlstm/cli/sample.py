@@ -75,7 +75,7 @@ def sample(
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     if sys.stderr is not None and (sys.stderr.isatty() or values["seed"] is None):
         console.plain(f"{path}, seed {config.seed}")
-    context = Context(Stepper(_on_device(loaded.weights, device)), config.num_samples)
+    context = Context(Stepper(loaded.config.model.cell, _on_device(loaded.weights, device)), config.num_samples)
     context.prefill([loaded.tokenizer.start_id, *loaded.tokenizer.encode(start).tolist()])
     if interactive:
         _converse(context, loaded.tokenizer, config, stops, output)

@@ -252,11 +252,7 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
                 f"{corpus.train.characters:,} characters to learn from, {corpus.val.characters:,} held out, "
                 f"vocabulary of {corpus.tokenizer.vocab_size:,}",
             ),
-            (
-                "model",
-                f"LSTM, {model.num_layers} x {model.hidden_size}, embedding {model.embedding_size}, "
-                f"{parameters / 1e6:.2f} M parameters",
-            ),
+            ("model", f"{config.model.words}, {parameters / 1e6:.2f} M parameters"),
             ("length", length),
             ("device", f"{device.name}, {device.precision}, seed {config.train.seed}, {remark}"),
         ]

@@ -1,0 +1,1 @@
+"""Reads a trained model, or trains a probe; the core never imports it."""

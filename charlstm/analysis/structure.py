@@ -1,0 +1,158 @@
+"""Reach on structure: how likely what must close is, by the distance from what was opened."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from charlstm.analysis.ngram import MAX_ORDER, KneserNey
+from charlstm.device import Device
+from charlstm.evaluate import probabilities
+from charlstm.model import CharLSTM
+from charlstm.tokenizer import Ids, Tokenizer
+
+BOUNDS = (1, 10, 30, 100, 300, 1000)
+"""Where the bands of distances begin, in characters."""
+_LEAST_PAIRS = 20  # of a kind, to speak of it
+_LEAST_INDENTED = 0.05  # of the lines
+_BRACKETS = {")": "(", "]": "[", "}": "{"}
+_QUOTES = {"”": "“", "»": "«"}
+_SPEAKER = re.compile(r"(?<=\n\n)([A-Z][^\n:]{0,30}):\n")
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Something that a text opened, and how it closes."""
+
+    kind: str
+    opener: int
+    at: int
+    """Position of the closing character."""
+    any_but_space: bool = False
+    """Whether anything but a space closes it."""
+
+    @property
+    def distance(self) -> int:
+        """Characters from what opens to what closes."""
+        return self.at - self.opener
+
+
+@dataclass(frozen=True)
+class Band:
+    """The closings of a kind whose distance is at least `least` and less than `limit`."""
+
+    kind: str
+    least: int
+    limit: int | None
+    count: int
+    model: float
+    """Mean probability that the model gave to the right closing."""
+    ngram: float
+    """Mean probability that the best n-gram gave to it."""
+
+
+def measure(
+    model: CharLSTM, held_out: Ids, ngrams: KneserNey, tokenizer: Tokenizer, device: Device, order: int = MAX_ORDER
+) -> list[Band]:
+    """Return the mean probability of the right closing, by kind and distance; only kinds that the text has.
+
+    The model and the n-gram of this order have read all the text before.
+    """
+    closings = list(find(_characters(held_out, tokenizer)))
+    if not closings:
+        return []
+    space = int(tokenizer.encode(" ")[0])
+    there, spaces = np.empty(len(held_out)), np.empty(len(held_out))
+    for positions, likely, other in probabilities(model, held_out, tokenizer, device, space):
+        there[positions], spaces[positions] = likely, other
+    contexts = ngrams.contexts(held_out)
+    ngram_there = ngrams.probabilities(contexts, held_out)[order - 1]
+    ngram_spaces = ngrams.probabilities(contexts, np.full(len(held_out), space))[order - 1]
+    by_model = [_probability(closing, there, spaces) for closing in closings]
+    by_ngram = [_probability(closing, ngram_there, ngram_spaces) for closing in closings]
+    bands = []
+    for kind in dict.fromkeys(closing.kind for closing in closings):
+        for least, limit in zip(BOUNDS, (*BOUNDS[1:], None), strict=True):
+            inside = [
+                number
+                for number, it in enumerate(closings)
+                if it.kind == kind and least <= it.distance < (limit or math.inf)
+            ]
+            if inside:
+                means = [float(np.mean([values[number] for number in inside])) for values in (by_model, by_ngram)]
+                bands.append(Band(kind, least, limit, len(inside), *means))
+    return bands
+
+
+def find(text: str) -> Iterator[Closing]:
+    """Yield what a text opens and closes: brackets, quotes, and where it has them speakers and indentation."""
+    found = [*_pairs(text), *_speakers(text), *_indentation(text)]
+    count = Counter(closing.kind for closing in found)
+    for kind in count:
+        if count[kind] >= _LEAST_PAIRS:
+            yield from (closing for closing in found if closing.kind == kind)
+
+
+def _pairs(text: str) -> Iterator[Closing]:
+    """Match brackets by nesting, and quotes; straight quotes open and close in turn. All end with their paragraph."""
+    opened: list[tuple[str, int]] = []
+    for match in re.finditer(r"[()\[\]{}“”«»\"]|\n[ \t]*\n", text):
+        mark, at = match[0], match.start()
+        if mark[0] == "\n":
+            opened.clear()
+            continue
+        opener = _BRACKETS.get(mark) or _QUOTES.get(mark)
+        if mark == '"' and any(open_mark == '"' for open_mark, _ in opened):
+            opener = '"'
+        if opener is None:
+            opened.append((mark, at))
+            continue
+        marks = [open_mark for open_mark, _ in opened]
+        if opener in marks:
+            del opened[len(marks) - marks[::-1].index(opener) :]
+            kind = "bracket" if mark in _BRACKETS else "quote"
+            yield Closing(kind, opened.pop()[1], at)
+
+
+def _speakers(text: str) -> Iterator[Closing]:
+    """Find the colons after names of speakers who spoke before: `NAME:` alone on a line after a blank one.
+
+    What opens is the colon after the name when it was last given: who remembers it knows where the name ends.
+    """
+    spoke: dict[str, int] = {}
+    for match in _SPEAKER.finditer(text):
+        if match[1] in spoke:
+            yield Closing("speaker", spoke[match[1]], match.end(1))
+        spoke[match[1]] = match.end(1)
+
+
+def _indentation(text: str) -> Iterator[Closing]:
+    """Find the lines that are indented as the line before: after so many spaces anything but another one."""
+    indented = 0
+    found = []
+    before: tuple[int, int] | None = None
+    lines = list(re.finditer(r"^( *)\S", text, re.MULTILINE))
+    for match in lines:
+        width = len(match[1])
+        indented += width > 0
+        if before is not None and width == before[0] > 0:
+            found.append(Closing("indent", before[1], match.end(1), any_but_space=True))
+        before = width, match.end(1)
+    if indented >= _LEAST_INDENTED * len(lines):
+        yield from found
+
+
+def _probability(closing: Closing, there: Floats, spaces: Floats) -> float:
+    """Return the probability of what closes."""
+    return float(1 - spaces[closing.at] if closing.any_but_space else there[closing.at])
+
+
+def _characters(ids: Ids, tokenizer: Tokenizer) -> str:
+    """Return the text with one character an id; of bytes, those beyond ASCII are no marks that are looked for."""
+    return tokenizer.decode(ids) if tokenizer.kind == "char" else ids.astype(np.uint8).tobytes().decode("latin-1")

@@ -103,7 +103,7 @@ class _Window(torch.autograd.Function):
         tanh_cs = torch.empty_like(hs[1:])
         hs[0], cs[0] = h, c
         with torch.autocast(h.device.type, enabled=False):
-            product = _Product(u.t(), like=from_x)
+            product = _Product(u.t(), from_x.dtype)
             blocks = gates.view(steps, streams, -1, size)
             together, gs, os = blocks[..., :-2, :].unbind(), blocks[..., -2, :].unbind(), blocks[..., -1, :].unbind()
             h_steps, c_steps, tanh_steps = hs.unbind(), cs.unbind(), tanh_cs.unbind()
@@ -146,7 +146,7 @@ class _Window(torch.autograd.Function):
             h_to_c += slope_o * p_o
         grad_gates = torch.empty_like(gates)
         with torch.autocast(gates.device.type, enabled=False):
-            product = _Product(u, like=torch.empty(0, dtype=ctx.dtype))
+            product = _Product(u, ctx.dtype)
             views = grad_gates.view(steps, streams, -1, size)
             into_c, into_o, all_gates = views[..., :-1, :].unbind(), views[..., -1, :].unbind(), grad_gates.unbind()
             factors = tuple(factor.unbind() for factor in (slope_o, h_to_c, slopes, keep))
@@ -161,22 +161,21 @@ class _Window(torch.autograd.Function):
                 carry.mul_(by_c)
             before = torch.zeros_like(hs[0])
             product.add_to(before, all_gates[0])
-            low = ctx.dtype
-            flat = grad_gates.flatten(0, 1).to(low)
-            grad_u = (flat.t() @ hs[:-1].flatten(0, 1).to(low)).to(u.dtype)
+            grad_from_x = grad_gates.to(ctx.dtype)
+            grad_u = (grad_from_x.flatten(0, 1).t() @ hs[:-1].flatten(0, 1).to(ctx.dtype)).to(u.dtype)
         grad_p = None
         if p is not None:
             seen = ((cs[:-1], 0), (cs[:-1], 1), (cs[1:], 3))  # i and f see the old c, o the new one
             grad_p = torch.cat([(c * views[:, :, gate]).sum((0, 1)) for c, gate in seen])
-        return grad_gates.to(low), grad_u, grad_p, before, carry
+        return grad_from_x, grad_u, grad_p, before, carry
 
 
 class _Product:
-    """Adds x @ matrix to something, in the precision of `like`: in bf16 where the input product was."""
+    """Adds x @ matrix to something, computed in this precision: in bf16 where the input product was."""
 
-    def __init__(self, matrix: Tensor, like: Tensor) -> None:
-        self._dtype = like.dtype
-        self._matrix = matrix.to(like.dtype)
+    def __init__(self, matrix: Tensor, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._matrix = matrix.to(dtype)
 
     def add_to(self, total: Tensor, x: Tensor) -> None:
         """Add to `total`, (N, ...), in place."""

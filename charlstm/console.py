@@ -337,7 +337,7 @@ class ProbeView:
         if self._status is not None:
             self._status.close()
         if self._marked:
-            say("* gates begun with chrono initialisation for this lag; gradient: before any training")
+            say("* chrono initialisation; gradient: before any training")
 
     def show(self, record: "ProbeTraining | Recall") -> None:
         """Draw what happened."""

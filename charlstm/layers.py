@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from charlstm.cells import CELLS
 
@@ -125,6 +126,7 @@ class _Window(torch.autograd.Function):
         return hs[1:], cs[-1]
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
         """Return the gradients of the arguments."""
         grad_outputs, grad_c = gradients

@@ -278,7 +278,7 @@ class ProbeConfig(Settings):
 
     time: float = option(120.0, "Longest time for each cell and lag.", duration=True, above=0)
     hidden_size: int = option(64, "Units of the network.", at_least=1, at_most=65536)
-    learning_rate: float = option(1e-2, "Learning rate of AdamW.", above=0)
+    learning_rate: float = option(5e-3, "Learning rate of AdamW.", above=0)
     seed: int = option(1, "Seed of the weights and the sequences.", at_least=0, below=2**63)
 
 

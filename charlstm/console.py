@@ -275,8 +275,7 @@ def reach(found: "Reach") -> None:
     lines += [gained, "", "Kneser-Ney n-grams of the training text, same characters:", "", "  order     bits"]
     for order, mean in enumerate(found.ngrams, 1):
         lines.append(f"{order:>7}   {mean.bits:.4f} ±{mean.margin:.4f}   {'':<14}   {_bar(mean.bits / most)}")
-    best = min(mean.bits for mean in found.ngrams)
-    less = best - longest.loss.bits
+    less = found.ngrams[found.best_order - 1].bits - longest.loss.bits
     lines.append(f"The model needs {abs(less):.4f} bits {'less' if less >= 0 else 'more'} than the best of them.")
     _lines(lines)
 

@@ -64,6 +64,11 @@ class Reach:
     """Characters scored, the same for every context and order."""
 
     @property
+    def best_order(self) -> int:
+        """The order of the n-gram with the lowest loss."""
+        return 1 + min(range(len(self.ngrams)), key=lambda number: self.ngrams[number].bits)
+
+    @property
     def enough(self) -> int:
         """The context after which nothing more is gained that these characters could show."""
         worse = [number for number, row in enumerate(self.rows) if row.lost.bits > row.lost.margin]

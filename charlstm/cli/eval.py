@@ -121,15 +121,14 @@ def _reach(loaded: "Checkpoint", model: "CharLSTM", held_out: "Ids", device: "De
     with console.bar("reading") as report:
         ngrams = ngram.KneserNey(train, loaded.tokenizer.vocab_size, loaded.tokenizer.start_id)
         found = reach.measure(model, held_out, ngrams, loaded.tokenizer, device, report)
-    best = 1 + min(range(len(found.ngrams)), key=lambda number: found.ngrams[number].bits)
-    bands = structure.measure(model, held_out, ngrams, loaded.tokenizer, device, best)
+    bands = structure.measure(model, held_out, ngrams, loaded.tokenizer, device, found.best_order)
     if as_json:
         console.Output().json(
             dataclasses.asdict(found) | {"enough": found.enough, "structure": [dataclasses.asdict(it) for it in bands]}
         )
         return
     console.reach(found)
-    console.structure(bands, best)
+    console.structure(bands, found.best_order)
 
 
 def _text(loaded: "Checkpoint", text: str | None, split: str | None, encoding: str | None) -> tuple[str, str]:

@@ -40,7 +40,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
         [
             ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB, whole (SHA-256 verified)"),
             ("holds", "weights" if loaded.training is None else "weights and the state of the training"),
-            ("model", loaded.config.model.words),
+            ("model", config.model.words),
             ("parameters", f"{loaded.parameters:,}"),
             ("tokenizer", f"{loaded.tokenizer.kind}, {loaded.tokenizer.vocab_size:,} ids"),
             ("vocabulary", repr(characters[:200]) + (" ..." if len(characters) > 200 else "")),

@@ -1,7 +1,6 @@
 """`charlstm sample`."""
 
 import dataclasses
-import json
 import os
 import secrets
 import sys
@@ -153,8 +152,8 @@ def _write(
             text = "".join(waiting[shown])
             waiting[shown].clear()
             if as_json:
-                row = {"schema": 1, "text": text, "seed": config.seed + shown, "characters": len(text)}
-                output.write(json.dumps(row | ended[shown], ensure_ascii=False) + "\n")
+                row = {"text": text, "seed": config.seed + shown, "characters": len(text)}
+                output.json(row | ended[shown])
             else:
                 output.write(text)
                 last = text[-1:] or last

@@ -71,8 +71,7 @@ def train_charlstm(path: Path, seconds: float, seed: int, folder: Path, options:
     loaded = checkpoint.load(folder / "run" / "best.safetensors")
     tokenizer = loaded.tokenizer
     model = CharLSTM.from_weights(loaded.config.model, tokenizer.vocab_size, loaded.weights)
-    _, held_out = corpora.split(corpora.read([str(path)], TextConfig()).content, TextConfig())
-    split = corpora.encode(held_out, tokenizer)
+    split = corpora.load([str(path)], [], TextConfig(), tokenizer).val
     scores = {"carried": evaluate.evaluate(model, split, tokenizer, Device("cpu", "fp32")).loss}
     ids = split.ids.astype(np.int64)
     for block in COLD_BLOCKS:
@@ -85,7 +84,8 @@ def train_charlstm(path: Path, seconds: float, seed: int, folder: Path, options:
 
 def train_nanogpt(checkout: Path, path: Path, seconds: float, seed: int, folder: Path) -> Result:
     """Train nanoGPT's CPU recipe on the same split, and score it."""
-    train, held_out = corpora.split(corpora.read([str(path)], TextConfig()).content, TextConfig())
+    corpus = corpora.load([str(path)], [], TextConfig())
+    train, held_out = (corpus.tokenizer.decode(part.ids) for part in (corpus.train, corpus.val))
     trained = nanogpt.train(checkout, train, held_out, seconds, seed, folder / "nanogpt")
     ids = np.array([trained.table[character] for character in held_out])
 

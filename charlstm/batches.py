@@ -1,4 +1,4 @@
-"""ids -> parallel streams of windows, as a pure function of the step.
+"""ids -> parallel streams of windows, as a pure function of (seed, step).
 
 The text is cut into `batch_size` segments of equal length (to one id). Stream n reads segment n in windows of
 `seq_length`; in the next epoch it reads segment n + 1, so that its recurrent state goes on with the very text that
@@ -6,6 +6,10 @@ follows, and only the stream that wraps to the beginning of the text has its sta
 
 With `jitter` the borders between the segments lie elsewhere in every epoch, by up to a window, and so do the places
 where windows begin: no character is always the first of its window, and the gradient of no dependency is always cut.
+
+Framed documents lie in another order in every epoch. The input before a `<start>` is always an `<end>`, which takes the
+state back to its beginning (`model.py`), and the `<start>` itself is no target: nothing is to be learnt from it. As no
+text goes on from one epoch to the next, all states are zeroed there; a document that a border cuts is read as two.
 """
 
 from dataclasses import dataclass
@@ -13,21 +17,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.tokenizer import Ids
+from charlstm.corpus import Split
+from charlstm.tokenizer import Tokenizer
 
 IGNORE = -100
 """The target that counts for nothing (torch's `ignore_index`)."""
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
+
+Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Batch:
     """One window of every stream."""
 
-    inputs: npt.NDArray[np.int64]  # (T, N)
-    targets: npt.NDArray[np.int64]  # (T, N), IGNORE where a stream has ended
-    positions: npt.NDArray[np.int64]  # (T, N), of the targets in the text
-    begins: npt.NDArray[np.bool_]  # (N,), true where a stream begins the text: its state is to be zero
+    inputs: Positions  # (T, N)
+    targets: Positions  # (T, N), IGNORE where a stream has ended, and where a document begins
+    positions: Positions  # (T, N), of the targets in the split's ids
+    begins: npt.NDArray[np.bool_]  # (N,), true where a stream begins: its state is to be zero
     characters: int
     """Targets that count."""
 
@@ -35,20 +42,35 @@ class Batch:
 class Batches:
     """The windows of a text, in the order they are trained on."""
 
-    def __init__(self, ids: Ids, start_id: int, batch_size: int, seq_length: int, *, jitter: bool = False) -> None:
+    def __init__(
+        self,
+        split: Split,
+        tokenizer: Tokenizer,
+        batch_size: int,
+        seq_length: int,
+        *,
+        jitter: bool = False,
+        shuffle: int | None = None,
+    ) -> None:
         """Lay out the streams.
 
         Args:
-            ids: the text, (length,).
-            start_id: read before the first id, so that every id of the text is predicted once an epoch.
-            batch_size: number of streams; no more than `length`.
+            split: the text.
+            tokenizer: of its ids; without frames all documents are one.
+            batch_size: number of streams; no more than there are ids.
             seq_length: ids a window has at most; with jitter on average, and up to twice as many in a short text.
             jitter: whether windows begin elsewhere in every epoch; a stream then reads every id once in `batch_size`
                 epochs, but all streams together read some ids twice in one epoch and not in another.
+            shuffle: the seed of the order in which framed documents lie in each epoch; by default it is their own.
         """
-        self._ids = ids
-        self._start_id = start_id
-        self._bounds = np.arange(batch_size + 1) * len(ids) // batch_size
+        self._ids = split.ids
+        self._start_id = tokenizer.start_id
+        self._end_id = tokenizer.end_id
+        self._starts = split.bounds[:-1] if self._end_id is not None else split.bounds[:1]
+        self._seed = shuffle if self._end_id is not None and len(self._starts) > 1 else None
+        self._order = _Order(self._starts, len(self._ids))
+        self._epoch = -1
+        self._bounds = np.arange(batch_size + 1) * len(self._ids) // batch_size
         sizes = np.diff(self._bounds)
         self._reach = min(seq_length, int(sizes.min())) if jitter else 0  # ids that a border moves at most
         # Windows of equal length (to one id), rather than full ones and a short one whose gradient is all noise.
@@ -62,17 +84,49 @@ class Batches:
         begin, end = self._borders(epoch)[segments], self._borders(epoch + 1)[segments + 1]
         longest = int((end - begin).max())
         inner = np.arange(longest * window // self.windows, longest * (window + 1) // self.windows)
-        positions = begin + inner[:, None]  # (T, N)
-        inside = positions < end
-        following = self._ids[np.minimum(positions, len(self._ids) - 1)].astype(np.int64)
-        targets = np.where(inside, following, IGNORE)
-        inputs = self._ids[np.minimum(positions, len(self._ids)) - 1].astype(np.int64)
-        begins = (segments == 0) & (window == 0)
-        inputs[0, begins] = self._start_id
-        return Batch(inputs, targets, positions, begins, int(inside.sum()))
+        places = begin + inner[:, None]  # (T, N), in the order of this epoch
+        inside = places < end
+        positions, first = self._ordered(epoch).find(np.minimum(places, len(self._ids) - 1))
+        targets = self._ids[positions].astype(np.int64)
+        inputs = self._ids[np.maximum(positions - 1, 0)].astype(np.int64)
+        inputs[first] = self._start_id
+        begins = (window == 0) & (segments == 0)
+        if self._end_id is not None:
+            opening = targets == self._start_id
+            inputs[opening] = self._end_id
+            inside &= ~opening
+            if self._seed is not None:
+                begins = np.full(len(segments), window == 0)
+        return Batch(inputs, np.where(inside, targets, IGNORE), positions, begins, int(inside.sum()))
 
-    def _borders(self, epoch: int) -> npt.NDArray[np.int64]:
+    def _ordered(self, epoch: int) -> "_Order":
+        """Return the order of the documents in an epoch; the newest is kept."""
+        if self._seed is not None and self._epoch != epoch:
+            shuffled = np.random.default_rng((self._seed, epoch)).permutation(len(self._starts))
+            self._order, self._epoch = _Order(self._starts, len(self._ids), shuffled), epoch
+        return self._order
+
+    def _borders(self, epoch: int) -> Positions:
         """Return where the segments begin and end; multiples of the golden ratio spread evenly over a window."""
         borders = self._bounds.copy()
         borders[1:-1] += int(self._reach * (epoch * _GOLDEN_RATIO % 1))
         return borders
+
+
+class _Order:
+    """Documents one after the other, in some order."""
+
+    def __init__(self, starts: Positions, length: int, order: Positions | None = None) -> None:
+        lengths = np.diff(starts, append=length)
+        if order is not None:
+            starts, lengths = starts[order], lengths[order]
+        self._starts = starts
+        self._places = lengths.cumsum() - lengths  # where each begins in this order
+
+    def find(self, places: Positions) -> tuple[Positions, npt.NDArray[np.bool_]]:
+        """Return the positions of these places in the ids, and whether a document begins there."""
+        if len(self._starts) == 1:
+            return places + self._starts[0], places == 0
+        document = np.searchsorted(self._places, places, "right") - 1
+        within = places - self._places[document]
+        return self._starts[document] + within, within == 0

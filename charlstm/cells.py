@@ -6,7 +6,7 @@ pre-activations of G gates of H units side by side along the last axis, in torch
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -110,13 +110,16 @@ class Cell:
     """The gate that is 0 where nothing is written, where it is a gate of its own."""
     peepholes: int = 0
     """Gates that see the cell state."""
+    reset: dict[str, int] = field(default_factory=dict)
+    """The gates that are driven to -1 or +1 times infinity where a document ends: the state after that step does not
+    depend on the one before it, and no gradient crosses, as every gate's slope is 0."""
 
 
 CELLS = {
-    "lstm": Cell(lstm, "ifgo", keep_gate="f", input_gate="i"),
-    "peephole": Cell(peephole, "ifgo", keep_gate="f", input_gate="i", peepholes=3),
-    "coupled": Cell(coupled, "fgo", keep_gate="f"),
-    "gru": Cell(gru, "rzn", has_c=False, keep_gate="z"),
-    "rnn": Cell(rnn, "h", has_c=False),
+    "lstm": Cell(lstm, "ifgo", keep_gate="f", input_gate="i", reset={"i": -1, "f": -1, "o": -1}),  # c = h = 0
+    "peephole": Cell(peephole, "ifgo", keep_gate="f", input_gate="i", peepholes=3, reset={"i": -1, "f": -1, "o": -1}),
+    "coupled": Cell(coupled, "fgo", keep_gate="f", reset={"f": -1, "g": 1, "o": -1}),  # c = 1, h = 0
+    "gru": Cell(gru, "rzn", has_c=False, keep_gate="z", reset={"r": -1, "z": -1, "n": 1}),  # h = 1
+    "rnn": Cell(rnn, "h", has_c=False, reset={"h": 1}),  # h = 1
 }
 """The recurrences by the names of `train --cell`."""

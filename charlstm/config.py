@@ -135,9 +135,32 @@ class TextConfig(Settings):
         1, "Characters seen fewer times in the training text become <unk> (tokenizer char).", at_least=1
     )
     encoding: str = option("utf-8", "Encoding of the text files (a byte order mark is taken off).")
-    val_fraction: float = option(
-        0.1, "Share of the text, at its end, that is held out to measure the model.", above=0, below=1
+    separator: str | None = option(
+        None,
+        r"Text between two documents of a file; \n, \t and \\ are understood: --separator '\n' means a line each.",
     )
+    field: str | None = option(None, "The files are JSON Lines: each line's field of this name is a document.")
+    val_fraction: float = option(
+        0.1,
+        "Share that is held out to measure the model: the end of the text, or documents drawn from 20 and more. "
+        "No more than a million characters.",
+        above=0,
+        below=1,
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values, and that there is one way to tell the documents apart."""
+        super().__post_init__()
+        if self.separator is not None and self.field is not None:
+            raise UsageError("--separator and --field exclude each other: a line of JSON Lines is a document already")
+        if self.separator is not None and not self.between:
+            raise UsageError("--separator '': give at least one character")
+
+    @property
+    def between(self) -> str:
+        """The separator, its escapes understood."""
+        escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
+        return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], self.separator or "")
 
 
 CELLS = ("lstm", "peephole", "coupled", "gru", "rnn")

@@ -175,6 +175,29 @@ def bar(what: str) -> Iterator[Callable[[float], None]]:
         yield report
 
 
+@contextlib.contextmanager
+def reading() -> Iterator[Callable[[int, int], None]]:
+    """Show on a terminal how far the reading of a text is: the bytes read, of those there are."""
+    from tqdm import tqdm
+
+    with tqdm(
+        desc="reading",
+        file=sys.stderr,
+        disable=sys.stderr is None or not sys.stderr.isatty(),
+        unit="B",
+        unit_scale=True,
+        dynamic_ncols=True,
+        leave=False,
+        delay=0.5,
+    ) as drawn:
+
+        def watch(read: int, total: int) -> None:
+            drawn.total = total or None
+            drawn.update(read - drawn.n)
+
+        yield watch
+
+
 class TrainingView:
     """A bar on a terminal, a plain line now and then elsewhere; and the evaluations."""
 

@@ -15,7 +15,7 @@ from charlstm.batches import IGNORE, Batch, Batches
 from charlstm.corpus import Split
 from charlstm.device import Device
 from charlstm.model import CharLSTM, State
-from charlstm.tokenizer import Ids, Tokenizer
+from charlstm.tokenizer import Tokenizer
 
 WARM_UP = 512
 """Characters a stream reads before those it scores, so that its state is that of the whole text read in one go."""
@@ -63,7 +63,7 @@ class Score:
 
 
 def evaluate(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Score:
-    """Score a whole text, each character given all before it, the first given a newline."""
+    """Score a whole text, each character given all before it in its document, the first given its start."""
     *_, score = progress(model, split, tokenizer, device)
     return score
 
@@ -75,37 +75,39 @@ def progress(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device
     first reads WARM_UP characters before its own. The count of bytes and unknown characters comes with the last.
     """
     nats = characters = 0.0
-    for logits, batch in _windows(model, split.ids, tokenizer, device):
+    scored = max(1, len(split.ids) - (split.documents if tokenizer.end_id is not None else 0))
+    for logits, batch in _windows(model, split, tokenizer, device):
         targets = torch.from_numpy(batch.targets).to(device.name)
         nats += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum").item()
-        characters += batch.characters * split.characters / len(split.ids)
+        characters += batch.characters * split.characters / scored
         yield Score(nats, min(round(characters), split.characters), 0, 0)
     nats += split.unknown * tokenizer.unknown_nats
     yield Score(nats, split.characters, split.bytes, split.unknown)
 
 
 def probabilities(
-    model: CharLSTM, ids: Ids, tokenizer: Tokenizer, device: Device, other: int
+    model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, other: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Yield how likely each id of a text was before it came, and how likely `other` was there.
+    """Yield how likely each id of a text was before it came, and how likely `other` was there; not of a `<start>`.
 
     The text is read as `progress` reads it. Each item is of some positions: these, P(the id there), P(other there).
     """
-    for logits, batch in _windows(model, ids, tokenizer, device):
+    for logits, batch in _windows(model, split, tokenizer, device):
         inside = torch.from_numpy(batch.targets != IGNORE).to(device.name)
         likely = logits[inside].softmax(-1).double()  # (positions, V)
         positions = batch.positions[batch.targets != IGNORE]
-        chosen = torch.from_numpy(ids[positions].astype(np.int64)).to(device.name)
+        chosen = torch.from_numpy(split.ids[positions].astype(np.int64)).to(device.name)
         there = likely.gather(1, chosen[:, None])[:, 0]
         yield positions, there.cpu().numpy(), likely[:, other].cpu().numpy()
 
 
 @torch.inference_mode()
-def _windows(model: CharLSTM, ids: Ids, tokenizer: Tokenizer, device: Device) -> Iterator[tuple[Tensor, Batch]]:
+def _windows(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits, (T, N, V), of one window of all streams after the other."""
+    ids = split.ids
     streams = max(1, min(MAX_STREAMS, len(ids) // (4 * WARM_UP)))
     seq_length = max(16, min(WARM_UP, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
-    batches = Batches(ids, tokenizer.start_id, streams, seq_length)
+    batches = Batches(split, tokenizer, streams, seq_length)
     was_training = model.training
     model.eval()
     try:

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from charlstm.cells import CELLS
 from charlstm.config import ModelConfig
+from charlstm.errors import UsageError
 from charlstm.layers import LayerState, recurrence
+
+_FAR = 1e4  # a gate's sum at which a sigmoid or tanh is saturated to the bit, whatever the rest of the sum
 
 State = list[LayerState]
 """h, and c where the cell has one, of each layer: (1, N, H)."""
@@ -21,18 +24,30 @@ class CharLSTM(nn.Module):
     Every layer above the first reads the embedding beside the outputs below it, and the logits are made from the
     outputs of all layers (the skip connections of Graves 2013, "Generating sequences with recurrent neural networks",
     section 2): the gradient reaches each layer on a short way.
+
+    Where documents have frames, the last feature of the embedding is reserved: it is 1 for `<end>` and 0 for all else,
+    and the weights that every layer has for it drive the gates so far that the state after an `<end>` is always the
+    same, to the bit. It costs nothing: the kernels run as they are.
     """
 
-    def __init__(self, config: ModelConfig, vocab_size: int, unknown_id: int | None = None) -> None:
+    def __init__(
+        self, config: ModelConfig, vocab_size: int, unknown_id: int | None = None, end_id: int | None = None
+    ) -> None:
         """Initialise the weights from torch's global generator.
 
         Recurrent weights are orthogonal (Saxe et al. 2014) and input weights Glorot-uniform (Glorot & Bengio 2010),
         each gate's matrix on its own; the forget bias is 1 in total (Gers et al. 2000; Jozefowicz et al. 2015), and
         peephole weights are zero.
         The vector of `unknown_id` begins at zero: a character never trained on says nothing.
+
+        Raises:
+            UsageError: where the embedding is too short for the feature of `end_id`.
         """
         super().__init__()
+        if end_id is not None and config.embedding_size < 2:
+            raise UsageError("--embedding-size 1: with documents one feature is for their ends; give at least 2")
         self.config = config
+        self._end_id = end_id
         size = config.hidden_size
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)
         self.layers = nn.ModuleList(
@@ -41,6 +56,10 @@ class CharLSTM(nn.Module):
         )
         self.output = nn.Linear(config.num_layers * size, vocab_size)
         self._initialise(unknown_id)
+        self.pin()
+        if end_id is not None:
+            # The weights of the feature get no gradient, as the gates that they drive have no slope there.
+            self.embedding.weight.register_hook(_without_last_feature)  # type: ignore[no-untyped-call]
 
     @classmethod
     def from_weights(cls, config: ModelConfig, vocab_size: int, weights: Mapping[str, npt.NDArray[Any]]) -> "CharLSTM":
@@ -82,6 +101,20 @@ class CharLSTM(nn.Module):
                 bias[self._rows(cell.keep_gate)] = keep
                 if cell.input_gate:
                     bias[self._rows(cell.input_gate)] = -keep
+
+    @torch.no_grad()
+    def pin(self) -> None:
+        """Set the reserved feature and its weights, which weight decay has moved."""
+        if self._end_id is None:
+            return
+        last = self.config.embedding_size - 1
+        self.embedding.weight[:, last] = 0
+        self.embedding.weight[self._end_id, last] = 1
+        for layer in self.layers:
+            weights = layer.get_parameter("weight_ih_l0")[:, last]
+            weights.zero_()
+            for gate, sign in CELLS[self.config.cell].reset.items():
+                weights[self._rows(gate)] = sign * _FAR
 
     def _rows(self, gate: str) -> slice:
         """Return where a gate lies in the weights of a layer."""
@@ -139,3 +172,9 @@ class CharLSTM(nn.Module):
             return outputs
         mask = torch.empty_like(outputs[:1]).bernoulli_(1 - rate) / (1 - rate)  # (1, N, H)
         return outputs * mask
+
+
+def _without_last_feature(gradient: Tensor) -> Tensor:
+    gradient = gradient.clone()
+    gradient[:, -1] = 0
+    return gradient

@@ -89,7 +89,7 @@ def draw(weights: Floats, uniforms: Floats) -> npt.NDArray[np.intp]:
 
 
 def generate(
-    context: Context, config: SampleConfig, seeds: Sequence[int], forbidden: int | None = None
+    context: Context, config: SampleConfig, seeds: Sequence[int], never: Sequence[int] = ()
 ) -> Iterator[npt.NDArray[np.intp]]:
     """Yield the next id of every stream, (N,), without end; the context has read each id when it is yielded.
 
@@ -97,14 +97,13 @@ def generate(
         context: has read the prompt.
         config: the filters.
         seeds: one a stream, so that a stream does not depend on how many run beside it.
-        forbidden: an id that is never chosen.
+        never: ids that are not chosen.
     """
     generators = [np.random.default_rng(seed) for seed in seeds]
     while True:
         for uniforms in np.stack([generator.random(_DRAWS) for generator in generators], -1):
             logits = context.logits()
-            if forbidden is not None:
-                logits[:, forbidden] = -np.inf
+            logits[:, list(never)] = -np.inf
             ids = draw(weigh(logits, config), uniforms)
             context.read(ids)
             yield ids
@@ -117,13 +116,14 @@ class Piece:
     stream: int
     text: str
     stopped: str | None = None
-    """On a stream's last piece: why it ended, `length` or `stop`."""
+    """On a stream's last piece: why it ended, `length`, `stop` or `end` (of a document)."""
 
 
 def write(
     context: Context, tokenizer: Tokenizer, config: SampleConfig, seed: int, stops: Sequence[str] = ()
 ) -> Iterator[Piece]:
-    """Yield text until every stream has written `config.length` characters or one of `stops`, which is left out.
+    """Yield text until every stream has written `config.length` characters, or one of `stops`, which is left out, or
+    has come to the end of its document.
 
     Stream n is seeded with `seed` + n.
     """
@@ -135,7 +135,7 @@ def write(
         yield from (Piece(number, "", "length") for number in going)
         return
     seeds = [(seed + number) % _SEEDS for number in going]
-    for ids in generate(context, config, seeds, tokenizer.unknown_id):
+    for ids in generate(context, config, seeds, tokenizer.never):
         for number in tuple(going):
             stream = streams[number]
             text = stream.add(int(ids[number]))
@@ -152,6 +152,7 @@ class _Stream:
 
     def __init__(self, tokenizer: Tokenizer, length: int, stops: Sequence[str]) -> None:
         self._decoder = tokenizer.stream()
+        self._end_id = tokenizer.end_id
         self._left = length
         self._stops = stops
         self._held = ""
@@ -159,6 +160,9 @@ class _Stream:
 
     def add(self, id: int) -> str:
         """Return the text that can be shown now that `id` has come."""
+        if id == self._end_id:
+            self.stopped = "end"
+            return self._held
         fresh = self._decoder.decode((id,))[: self._left]
         self._left -= len(fresh)
         if not self._stops:

@@ -2,6 +2,9 @@
 
 Text is always a `str`. A file that is not UTF-8 reaches the byte tokenizer with its stray bytes as lone
 surrogates (PEP 383), so that any file survives the round trip.
+
+A framed tokenizer has two more ids, the last of all: `<start>` and `<end>` stand before and after each document. They
+belong to no text: `encode` never returns them.
 """
 
 import codecs
@@ -16,6 +19,7 @@ from charlstm.errors import DataError
 Ids = npt.NDArray[np.unsignedinteger]
 
 UNKNOWN = "<unk>"
+START, END = "<start>", "<end>"
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _CODE_POINTS = 0x110000
 _SCALAR_VALUES = _CODE_POINTS - 0x800  # all code points but the surrogates
@@ -54,7 +58,19 @@ class Tokenizer(Protocol):
 
     @property
     def start_id(self) -> int:
-        """The id read before the first character of a text: that of a newline."""
+        """The id read before the first character of a text: `<start>`, or that of a newline without frames."""
+
+    @property
+    def end_id(self) -> int | None:
+        """The id of `<end>`, or None where documents have no frames."""
+
+    @property
+    def opening(self) -> list[int]:
+        """What is read before a text: `<end>`, which takes the state back to its beginning, and the `start_id`."""
+
+    @property
+    def never(self) -> list[int]:
+        """The ids that are never generated."""
 
     def encode(self, text: str) -> Ids:
         """Return the ids of `text`, in the smallest unsigned type that holds them."""
@@ -71,105 +87,138 @@ def id_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
     return np.dtype(np.uint8 if vocab_size <= 1 << 8 else np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
-def _code_points(text: str) -> Iterator[npt.NDArray[np.unsignedinteger]]:
+def code_points(text: str) -> npt.NDArray[np.unsignedinteger]:
+    """Return the code points of a text, one byte each where all are ASCII."""
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def _blocks(text: str) -> Iterator[npt.NDArray[np.unsignedinteger]]:
     """Yield the code points of `text` block by block."""
     for start in range(0, len(text), _BLOCK):
-        block = text[start : start + _BLOCK]
-        if block.isascii():
-            yield np.frombuffer(block.encode("ascii"), np.uint8)
-        else:
-            yield np.frombuffer(block.encode("utf-32-le", "surrogatepass"), "<u4")
+        yield code_points(text[start : start + _BLOCK])
 
 
-class CharTokenizer:
+class _Frames:
+    """The ids that stand around documents: the last two of a framed vocabulary."""
+
+    framed: bool
+    vocab_size: int
+    _newline: int
+
+    @property
+    def start_id(self) -> int:
+        """`<start>`, or the newline's id; `<unk>` in a text of one line without frames."""
+        return self.vocab_size - 2 if self.framed else self._newline
+
+    @property
+    def end_id(self) -> int | None:
+        """`<end>`, or None."""
+        return self.vocab_size - 1 if self.framed else None
+
+    @property
+    def opening(self) -> list[int]:
+        """What is read before a text."""
+        return [self.vocab_size - 1, self.start_id] if self.framed else [self.start_id]
+
+
+class CharTokenizer(_Frames):
     """One id a character of the training text; id 0 is `<unk>`, the others follow in code point order."""
 
     kind = "char"
     unknown_id = 0
 
-    def __init__(self, characters: Sequence[str]) -> None:
+    def __init__(self, characters: Sequence[str], *, framed: bool = False) -> None:
         """Take the known characters.
 
         Raises:
             DataError: where they are not single, distinct characters.
         """
+        self.framed = framed
         if any(not isinstance(character, str) or len(character) != 1 for character in characters):
             raise DataError("the vocabulary holds something that is not one character")
         if len(set(characters)) != len(characters):
             raise DataError("the vocabulary holds a character twice")
         self._characters = "".join(characters)
+        self.vocab_size = 1 + len(characters) + 2 * framed
         codes = np.array([ord(character) for character in characters], np.int64)
         self._ids: Ids = np.zeros(_CODE_POINTS, id_dtype(self.vocab_size))
-        self._ids[codes] = np.arange(1, self.vocab_size)
-        self._codes = np.concatenate([[ord(REPLACEMENT)], codes]).astype("<u4")
+        self._ids[codes] = np.arange(1, 1 + len(characters))
+        self._newline = int(self._ids[ord("\n")])
+        self._codes = np.concatenate([[ord(REPLACEMENT)], codes, [ord("\n")] * 2 * framed]).astype("<u4")
         self.unknown_nats = float(np.log(_SCALAR_VALUES - len(characters)))
 
     @classmethod
-    def fit(cls, text: str, min_count: int = 1) -> "CharTokenizer":
+    def fit(cls, text: str, min_count: int = 1, *, framed: bool = False) -> "CharTokenizer":
         """Return the tokenizer of the characters that `text` has at least `min_count` times."""
         counts = np.zeros(_CODE_POINTS, np.int64)
-        for codes in _code_points(text):
+        for codes in _blocks(text):
             block = np.bincount(codes)
             counts[: len(block)] += block
-        return cls([chr(code) for code in np.flatnonzero(counts >= min_count)])
+        return cls([chr(code) for code in np.flatnonzero(counts >= min_count)], framed=framed)
 
     @property
     def vocabulary(self) -> list[str]:
-        """`<unk>` and the known characters."""
-        return [UNKNOWN, *self._characters]
+        """`<unk>`, the known characters, and the frames."""
+        return [UNKNOWN, *self._characters, *([START, END] if self.framed else [])]
 
     @property
-    def vocab_size(self) -> int:
-        """The known characters and `<unk>`."""
-        return 1 + len(self._characters)
-
-    @property
-    def start_id(self) -> int:
-        """The newline's id, or `<unk>` in a text of one line."""
-        return int(self._ids[ord("\n")])
+    def never(self) -> list[int]:
+        """`<unk>` and `<start>`."""
+        return [0, self.start_id] if self.framed else [0]
 
     def encode(self, text: str) -> Ids:
         """Return one id a character; unknown characters become `<unk>`."""
         ids: Ids = np.empty(len(text), self._ids.dtype)
         start = 0
-        for codes in _code_points(text):
+        for codes in _blocks(text):
             np.take(self._ids, codes, out=ids[start : start + len(codes)], mode="clip")
             start += len(codes)
         return ids
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """Return the characters; `<unk>` becomes U+FFFD."""
+        """Return one character an id; `<unk>` becomes U+FFFD, and a frame the end of a line."""
         codes: npt.NDArray[np.uint32] = self._codes[np.asarray(ids, np.int64)]
         return codes.tobytes().decode("utf-32-le", "surrogatepass")
 
     def stream(self) -> StreamDecoder:
         """Return a decoder: characters never wait for one another."""
-        return _CharStream(REPLACEMENT + self._characters)
+        return _CharStream([REPLACEMENT, *self._characters, *([""] * 2 * self.framed)])
 
 
 class _CharStream:
     """A look-up, faster than `decode` for a single id."""
 
-    def __init__(self, characters: str) -> None:
+    def __init__(self, characters: Sequence[str]) -> None:
         self._characters = characters
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join([self._characters[id] for id in ids])
 
 
-class ByteTokenizer:
+class ByteTokenizer(_Frames):
     """256 ids, one a byte of the UTF-8 text; nothing is unknown."""
 
     kind = "byte"
     unknown_id = None
     unknown_nats = 0.0
-    vocab_size = 256
-    start_id = ord("\n")
+    _newline = ord("\n")
+
+    def __init__(self, *, framed: bool = False) -> None:
+        """Make room for the frames, where there are to be any."""
+        self.framed = framed
+        self.vocab_size = 256 + 2 * framed
 
     @property
     def vocabulary(self) -> list[str]:
-        """The bytes, written as `0x41`."""
-        return [f"0x{byte:02x}" for byte in range(256)]
+        """The bytes, written as `0x41`, and the frames."""
+        return [*(f"0x{byte:02x}" for byte in range(256)), *([START, END] if self.framed else [])]
+
+    @property
+    def never(self) -> list[int]:
+        """`<start>`."""
+        return [self.start_id] if self.framed else []
 
     def encode(self, text: str) -> Ids:
         """Return the bytes of `text`.
@@ -186,8 +235,12 @@ class ByteTokenizer:
             ) from None
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """Return the text; bytes that are no UTF-8 become lone surrogates, as `encode` takes them."""
-        return np.asarray(ids, np.uint8).tobytes().decode("utf-8", "surrogateescape")
+        """Return the text; bytes that are no UTF-8 become lone surrogates, as `encode` takes them.
+
+        A frame becomes the end of a line.
+        """
+        ids = np.asarray(ids)
+        return np.where(ids < 256, ids, ord("\n")).astype(np.uint8).tobytes().decode("utf-8", "surrogateescape")
 
     def stream(self) -> StreamDecoder:
         """Return a decoder that holds a character back until its last byte has come."""
@@ -201,12 +254,7 @@ class _ByteStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def decode(self, ids: Sequence[int]) -> str:
-        return self._decoder.decode(bytes(ids))
-
-
-def fit(kind: str, text: str, min_count: int = 1) -> Tokenizer:
-    """Return the tokenizer of this kind for a training text."""
-    return ByteTokenizer() if kind == "byte" else CharTokenizer.fit(text, min_count)
+        return self._decoder.decode(bytes(id for id in ids if id < 256))
 
 
 def from_vocabulary(kind: str, vocabulary: Sequence[str]) -> Tokenizer:
@@ -215,10 +263,11 @@ def from_vocabulary(kind: str, vocabulary: Sequence[str]) -> Tokenizer:
     Raises:
         DataError: where the vocabulary is not one of this kind.
     """
+    framed = list(vocabulary[-2:]) == [START, END]
     if kind == "byte":
-        tokenizer: Tokenizer = ByteTokenizer()
+        tokenizer: Tokenizer = ByteTokenizer(framed=framed)
     elif kind == "char" and vocabulary and vocabulary[0] == UNKNOWN:
-        tokenizer = CharTokenizer(vocabulary[1:])
+        tokenizer = CharTokenizer(vocabulary[1 : -2 if framed else None], framed=framed)
     else:
         raise DataError(f"no vocabulary of the kind {kind!r}")
     if tokenizer.vocabulary != list(vocabulary):

@@ -114,10 +114,12 @@ class Training:
         torch.manual_seed(train.seed)
         self.config = config
         self.device = device
+        tokenizer = corpus.tokenizer
         self.batches = Batches(
-            corpus.train.ids, corpus.tokenizer.start_id, train.batch_size, train.seq_length, jitter=True
+            corpus.train, tokenizer, train.batch_size, train.seq_length, jitter=True, shuffle=train.seed
         )
-        self.model = CharLSTM(config.model, corpus.tokenizer.vocab_size, corpus.tokenizer.unknown_id).to(device.name)
+        self.model = CharLSTM(config.model, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id)
+        self.model.to(device.name)
         weights = list(self.model.parameters())
         groups: list[dict[str, Any]] = [
             {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": train.weight_decay},
@@ -157,6 +159,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_norm, foreach=True)
         self.optimizer.step()
+        self.model.pin()
         self._pending.append((loss.detach(), norm, batch.characters))
         self.step += 1
         self.characters += batch.characters
@@ -365,7 +368,7 @@ def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: evaluate.
 
 def _sample(training: Training, corpus: Corpus) -> str:
     context = sample.Context(Stepper(training.config.model.cell, training.weights()))
-    context.prefill([corpus.tokenizer.start_id])
+    context.prefill(corpus.tokenizer.opening)
     return "".join(piece.text for piece in sample.write(context, corpus.tokenizer, _SAMPLE, seed=1))
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import Command
 
+from charlstm import corpus as corpora
 from charlstm.analysis import probe, reach, structure
 from charlstm.analysis.ngram import MAX_ORDER, KneserNey
 from charlstm.cells import CELLS
@@ -167,10 +168,11 @@ def test_what_opens_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_closings_are_weighed_by_what_the_model_says(text: str) -> None:
     tokenizer = CharTokenizer.fit(text[:40_000])
-    ids = tokenizer.encode(text[:40_000])
+    split = corpora.encode(text[:40_000], tokenizer)
+    ids = split.ids
     model = small_model(tokenizer.vocab_size)
     ngrams = KneserNey(ids, tokenizer.vocab_size, tokenizer.start_id)
-    bands = structure.measure(model, ids, ngrams, tokenizer, CPU)
+    bands = structure.measure(model, split, ngrams, tokenizer, CPU)
     with torch.inference_mode():
         read = torch.from_numpy(np.concatenate(([tokenizer.start_id], ids[:-1])).astype(np.int64))[:, None]
         likely = model(read, model.zero_state(1))[0][:, 0].softmax(-1).numpy()

@@ -3,8 +3,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlstm.batches import IGNORE, Batches
+from charlstm.corpus import Split
+from charlstm.tokenizer import ByteTokenizer
 
 START = 999
+
+
+class Unframed:
+    start_id, end_id = START, None
+
+
+def split(ids: np.ndarray) -> Split:
+    return Split(ids, np.array([0, len(ids)]), len(ids), len(ids), 0)
+
+
 layouts = st.tuples(st.integers(1, 200), st.integers(1, 8), st.integers(1, 20)).filter(
     lambda sizes: sizes[0] >= sizes[1]
 )
@@ -12,7 +24,7 @@ layouts = st.tuples(st.integers(1, 200), st.integers(1, 8), st.integers(1, 20)).
 
 def layout(sizes: tuple[int, int, int], jitter: bool = False) -> Batches:
     length, batch_size, seq_length = sizes
-    return Batches(np.arange(length).astype(np.uint8), START, batch_size, seq_length, jitter=jitter)
+    return Batches(split(np.arange(length).astype(np.uint8)), Unframed(), batch_size, seq_length, jitter=jitter)
 
 
 @given(layouts, st.integers(0, 5))
@@ -36,7 +48,7 @@ def test_with_jitter_a_stream_predicts_every_id_once_in_as_many_epochs_as_there_
 
 
 def test_with_jitter_windows_begin_everywhere() -> None:
-    batches = Batches(np.zeros(50_000, np.uint8), START, 10, 50, jitter=True)
+    batches = Batches(split(np.zeros(50_000, np.uint8)), Unframed(), 10, 50, jitter=True)
     starts = set()
     for epoch in range(50):
         begin, end = batches._borders(epoch), batches._borders(epoch + 1)
@@ -79,7 +91,7 @@ def test_windows_are_of_equal_length() -> None:
 
 
 def test_a_hand_worked_table() -> None:
-    batches = Batches(np.frombuffer(b"abcdefg", np.uint8), ord("\n"), 2, 2)  # segments abc and defg
+    batches = Batches(split(np.frombuffer(b"abcdefg", np.uint8)), ByteTokenizer(), 2, 2)  # segments abc and defg
     rows = [
         (bytes(b.inputs.T.astype(np.uint8).ravel()), b.targets.T.tolist(), b.begins.tolist())
         for b in map(batches.at, range(4))
@@ -90,3 +102,63 @@ def test_a_hand_worked_table() -> None:
         (b"cd\na", [[100, 101], [97, 98]], [False, True]),
         (b"efbc", [[102, 103], [99, IGNORE]], [False, False]),
     ]
+
+
+START_ID, END_ID = 256, 257
+documents = st.lists(st.binary(min_size=1, max_size=12), min_size=2, max_size=12)
+
+
+def framed(texts: list[bytes]) -> Split:
+    ids = [[START_ID, *text, END_ID] for text in texts]
+    bounds = np.cumsum([0, *map(len, ids)])
+    return Split(np.concatenate(ids).astype(np.uint16), bounds, int(bounds[-1]) - len(texts), 0, 0)
+
+
+@given(documents, st.integers(1, 4), st.integers(1, 9), st.integers(0, 3))
+def test_framed_documents_are_read_whole_and_their_beginning_is_no_target(
+    texts: list[bytes], streams: int, seq_length: int, epoch: int
+) -> None:
+    batches = Batches(framed(texts), ByteTokenizer(framed=True), streams, seq_length, shuffle=5)
+    steps = [batches.at(epoch * batches.windows + window) for window in range(batches.windows)]
+    assert steps[0].begins.all() and not any(step.begins.any() for step in steps[1:])
+    targets = [np.concatenate([step.targets[:, stream] for step in steps]) for stream in range(streams)]
+    inputs = [np.concatenate([step.inputs[:, stream] for step in steps]) for stream in range(streams)]
+    counted = np.concatenate(targets)
+    counted = counted[counted != IGNORE]
+    assert sorted(counted) == sorted([*b"".join(texts), *[END_ID] * len(texts)])
+    assert START_ID not in counted
+    assert len(counted) == sum(step.characters for step in steps)
+    for read, predicted in zip(inputs, targets, strict=True):
+        for place in range(len(read) - 1):
+            if read[place + 1] == START_ID:  # before a document stands the end that takes the state back
+                assert (read[place], predicted[place]) == (END_ID, IGNORE)
+    # One stream reads one document after the other, each of them once.
+    if streams == 1:
+        read = bytes(id if id < 256 else 0 for id in targets[0][targets[0] != IGNORE].tolist())
+        assert sorted(read.split(b"\0")[:-1]) == sorted(texts) or b"\0" in b"".join(texts)
+
+
+def test_the_order_of_documents_is_a_function_of_seed_and_epoch() -> None:
+    texts = [bytes([number]) * 3 for number in range(40)]
+
+    def order(seed: int | None, epoch: int) -> list[int]:
+        batches = Batches(framed(texts), ByteTokenizer(framed=True), 1, 5, shuffle=seed)
+        steps = [batches.at(epoch * batches.windows + window) for window in range(batches.windows)]
+        targets = np.concatenate([step.targets[:, 0] for step in steps])
+        return list(dict.fromkeys(targets[(targets != IGNORE) & (targets < 256)].tolist()))
+
+    orders = [order(1, 0), order(1, 1), order(2, 0)]
+    assert all(sorted(one) == list(range(40)) for one in orders)
+    assert len({tuple(one) for one in [*orders, list(range(40))]}) == 4
+    assert order(1, 1) == orders[1]
+    assert order(None, 1) == list(range(40))
+
+
+def test_a_hand_worked_table_of_documents() -> None:
+    batches = Batches(framed([b"ab", b"c"]), ByteTokenizer(framed=True), 1, 4)
+    first, second = batches.at(0), batches.at(1)
+    assert first.inputs[:, 0].tolist() == [END_ID, START_ID, *b"ab"][: len(first.inputs)]
+    whole = np.concatenate([first.inputs[:, 0], second.inputs[:, 0]]).tolist()
+    assert whole == [END_ID, START_ID, *b"ab", END_ID, START_ID, *b"c"]
+    targets = np.concatenate([first.targets[:, 0], second.targets[:, 0]]).tolist()
+    assert targets == [IGNORE, *b"ab", END_ID, IGNORE, *b"c", END_ID]

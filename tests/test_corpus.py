@@ -1,31 +1,93 @@
+import gzip
 import hashlib
 import io
+import json
+import lzma
+import os
 import sys
+import threading
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from charlstm import corpus
+from charlstm import files as filing
+from charlstm.cache import Cache
 from charlstm.config import TextConfig
 from charlstm.errors import CharLSTMError, DataError, InputOutputError, UsageError
+from charlstm.files import zstd
+from charlstm.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 
 CHAR = TextConfig()
 BYTE = TextConfig(tokenizer="byte")
 
 
+def content(paths: list[object], config: TextConfig = CHAR) -> str:
+    """Read a text and decode what the ids hold; documents that have frames end with a newline."""
+    names = [str(path) for path in paths]
+    kinds = {"char": CharTokenizer("".join(map(chr, range(0x250))) + "\N{EURO SIGN}"), "byte": ByteTokenizer()}
+    tokenizer = kinds[config.tokenizer]
+    return tokenizer.decode(corpus.load_text(names, config, tokenizer).split.ids)
+
+
+def documents(loaded: corpus.Split, tokenizer: Tokenizer) -> list[str]:
+    """Cut a part into its documents, frames off."""
+    assert tokenizer.end_id is not None
+    texts = []
+    for begin, end in pairwise(loaded.bounds):
+        ids = loaded.ids[begin:end].tolist()
+        assert ids[0] == tokenizer.start_id and ids[-1] == tokenizer.end_id
+        texts.append(tokenizer.decode(ids[1:-1]))
+    return texts
+
+
 def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
     data = "one\r\ntwo\rthree\n\N{EURO SIGN}".encode()
     (tmp_path / "a.txt").write_bytes(data)
-    read = corpus.read([str(tmp_path / "a.txt")], CHAR)
-    assert read.content == "one\r\ntwo\rthree\n\N{EURO SIGN}"
-    assert read.sha256 == hashlib.sha256(data).hexdigest()
+    assert content([tmp_path / "a.txt"]) == "one\r\ntwo\rthree\n\N{EURO SIGN}"
+    assert corpus.fingerprint([str(tmp_path / "a.txt")]) == hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
 def test_encodings_and_byte_order_marks(tmp_path: Path, encoding: str) -> None:
     mark = "\N{BYTE ORDER MARK}" if encoding in {"utf-8", "utf-16-le"} else ""
     (tmp_path / "a.txt").write_bytes((mark + "caf\xe9").encode(encoding))
-    assert corpus.read([str(tmp_path / "a.txt")], TextConfig(encoding=encoding)).content == "caf\xe9"
+    assert content([tmp_path / "a.txt"], TextConfig(encoding=encoding)) == "caf\xe9"
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, zstd.compress])
+def test_compressed_files_are_read_as_what_they_hold(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    data = ("caf\xe9 " * 300_000).encode()  # more than a block
+    (tmp_path / "a.txt").write_bytes(compress(data))
+    assert content([tmp_path / "a.txt"]) == data.decode()
+    (tmp_path / "b.txt").write_bytes(compress(data)[:-20])
+    with pytest.raises(DataError, match="damaged"):
+        content([tmp_path / "b.txt"])
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    rows = [{"text": f"poem {number}\n", "id": number} for number in range(30)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    loaded = corpus.load([str(tmp_path / "a.jsonl")], [], TextConfig(field="text"))
+    texts = documents(loaded.train, loaded.tokenizer) + documents(loaded.val, loaded.tokenizer)
+    assert sorted(texts) == sorted(row["text"] for row in rows)
+    assert corpus.load([str(tmp_path / "a.jsonl")], [], TextConfig(field="text", tokenizer="byte")).train.documents > 20
+    for line, words in (
+        ("{", "line 1 is no JSON"),
+        ('{"a": 1}', r"line 1 has no text.*'text'.*'a'"),
+        ("[]", "no object"),
+    ):
+        (tmp_path / "b.jsonl").write_text(line)
+        with pytest.raises(DataError, match=words):
+            corpus.load([str(tmp_path / "b.jsonl")], [], TextConfig(field="text"))
+    (tmp_path / "c.jsonl").write_text('{"text": "half \\ud800 pair \\ud83d\\ude00"}')
+    loaded = corpus.load([str(tmp_path / "c.jsonl")], [], TextConfig(field="text"))
+    assert "\ufffd" in loaded.tokenizer.vocabulary
 
 
 def test_bytes_keep_their_mark(tmp_path: Path) -> None:
@@ -42,16 +104,112 @@ def test_a_folder_is_read_in_order_without_what_is_no_text(tmp_path: Path) -> No
     (tmp_path / "sub" / "c.txt").write_text("third")
     (tmp_path / ".hidden").write_text("no")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\r\n")
-    (tmp_path / "zeros").write_bytes(bytes(10))
-    read = corpus.read([str(tmp_path)], CHAR)
-    assert read.content == "first second third"
-    assert read.documents == 3
-    assert sorted(Path(skipped.path).name for skipped in read.skipped) == ["picture.png", "zeros"]
+    (tmp_path / "zeros").write_bytes(b"text " * 500_000 + bytes(10))  # half of it was taken already
+    loaded = corpus.load([str(tmp_path)], [], TextConfig(val_fraction=0.4))
+    together = [loaded.tokenizer.decode(part.ids) for part in (loaded.train, loaded.val)]
+    assert together == ["\nfirst \n\nsecon", "\ufffd \n\nt\ufffdir\ufffd\n"]  # a frame is decoded as a newline
+    assert (loaded.train.documents, loaded.val.documents) == (2, 2)
+    assert sorted(Path(skipped.path).name for skipped in loaded.skipped) == ["picture.png", "zeros"]
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe")))
-    assert corpus.read(["-"], CHAR).content == "from a pipe"
+    assert content(["-"]) == "from a pipe"
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=("from a pipe",))
+    writer.start()
+    assert content([tmp_path / "pipe"]) == "from a pipe"
+    writer.join()
+
+
+@given(
+    st.lists(st.text("ab-\N{EURO SIGN}", max_size=9), min_size=1, max_size=40),
+    st.sampled_from(["-", "--", "-a-", "\\n", "\N{EURO SIGN}"]),
+    st.sampled_from(["char", "byte"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_documents_are_those_that_split_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str], separator: str, kind: str
+) -> None:
+    monkeypatch.setattr(filing, "_BLOCK", 7)  # separators lie across blocks
+    monkeypatch.setattr(corpus, "_BLOCK", 5)
+    config = TextConfig(tokenizer=kind, separator=separator, val_fraction=0.2)
+    whole = config.between.join(texts)
+    (tmp_path / "a.txt").write_text(whole, encoding="utf-8")
+    expected = [text for text in whole.split(config.between) if text]
+    try:
+        loaded = corpus.load([str(tmp_path / "a.txt")], [], config)
+    except DataError:
+        return  # too little of it
+    tokenizer = loaded.tokenizer
+    characters = sum(map(len, expected))
+    if len(expected) == 1:
+        assert tokenizer.end_id is None
+        if kind == "byte":
+            assert loaded.train.ids.tobytes() + loaded.val.ids.tobytes() == expected[0].encode()
+        assert loaded.source.characters == loaded.train.characters + loaded.val.characters
+    elif len(expected) >= 20:
+        parts = [documents(part, tokenizer) for part in (loaded.train, loaded.val)]
+        known = [text for text in expected if text in parts[0] or text in parts[1]]
+        assert loaded.val.unknown or sorted(parts[0] + parts[1]) == sorted(known) == sorted(expected)
+        assert loaded.source.characters == characters + len(expected)
+    else:
+        decoded = b"".join(part.ids.astype("<u2").tobytes() for part in (loaded.train, loaded.val))
+        frames = np.frombuffer(decoded, "<u2")
+        assert (frames == tokenizer.end_id).sum() == len(expected) == (frames == tokenizer.start_id).sum()
+        assert len(frames) == (len("".join(expected).encode()) if kind == "byte" else characters) + 2 * len(expected)
+
+
+def test_held_out_documents_are_drawn_and_stay_the_same(tmp_path: Path) -> None:
+    names = [f"name{number:03}" for number in range(200)]
+    (tmp_path / "names.txt").write_text("\n".join(names) + "\n")
+    loaded = corpus.load([str(tmp_path / "names.txt")], [], TextConfig(separator=r"\n"))
+    train, val = (documents(part, loaded.tokenizer) for part in (loaded.train, loaded.val))
+    assert sorted(train + val) == names
+    assert len(val) == 20
+    assert val != names[-20:]
+    assert train == sorted(train)
+    assert loaded.val.characters == 20 * 8 == loaded.val.bytes  # with their ends
+    again = corpus.load([str(tmp_path / "names.txt")], [], TextConfig(separator=r"\n"))
+    assert documents(again.val, again.tokenizer) == val
+
+
+def test_the_cache_knows_a_text_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, cache = tmp_path / "a.txt", Cache(tmp_path / "cache")
+
+    def load(config: TextConfig = CHAR) -> list[int]:
+        return corpus.load([str(file)], [], config, cache=cache).train.ids.tolist()
+
+    file.write_text("abc" * 50)
+    first = load()
+    entries = list(cache.entries())
+    assert len(entries) == 1
+    assert not list(cache.root.glob(".*"))
+    with monkeypatch.context() as patched:
+        patched.setattr(filing, "blocks", None)  # it is not read again
+        assert load() == first
+    file.write_text("abd" * 50)
+    load()
+    load(TextConfig(tokenizer="byte"))
+    assert len(list(cache.entries())) == 3
+    ids = entries[0].folder / "0.ids"
+    ids.write_bytes(ids.read_bytes()[:-1] + b"\7")
+    file.write_text("abc" * 50)
+    assert load() == first  # a damaged entry is made again
+    assert cache.clear() > 0
+    assert not list(cache.root.iterdir())
+
+
+def test_numbers_grow_with_the_alphabet(tmp_path: Path) -> None:
+    text = "".join(map(chr, [*range(32, 200), *range(0x4E00, 0x4E00 + 300), *range(0x10000, 0x10000 + 70_000)]))
+    (tmp_path / "a.txt").write_text(text * 2, encoding="utf-8")
+    loaded = corpus.load([str(tmp_path / "a.txt")], [], TextConfig(val_fraction=0.5))
+    assert loaded.tokenizer.decode(loaded.train.ids) == text == loaded.tokenizer.decode(loaded.val.ids)
+    assert loaded.train.ids.dtype == np.uint32
+    assert loaded.train.bytes == len(text.encode())
 
 
 def test_the_end_is_held_out_and_the_vocabulary_is_the_training_parts(tmp_path: Path) -> None:
@@ -90,6 +248,17 @@ def test_unusable_files(tmp_path: Path, content: bytes, config: TextConfig, kind
 
 def test_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputOutputError, match="no such file"):
-        corpus.read([str(tmp_path / "nothing.txt")], CHAR)
+        corpus.load([str(tmp_path / "nothing.txt")], [], CHAR)
     with pytest.raises(DataError, match="folder with text"):
-        corpus.read([str(tmp_path)], CHAR)
+        corpus.load([str(tmp_path)], [], CHAR)
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputOutputError, match="another --cache"):
+        corpus.load([str(tmp_path / "file")], [], CHAR, cache=Cache(tmp_path / "file" / "cache"))
+
+
+def test_settings_of_documents() -> None:
+    assert [TextConfig(separator=text).between for text in (r"\n", r"\t--", r"\\n", "a")] == ["\n", "\t--", "\\n", "a"]
+    with pytest.raises(UsageError, match="exclude"):
+        TextConfig(separator="a", field="b")
+    with pytest.raises(UsageError, match="at least one"):
+        TextConfig(separator="")

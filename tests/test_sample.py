@@ -93,7 +93,7 @@ def begun(streams: int = 1, vocab_size: int = 30) -> Context:
 
 
 def test_the_unknown_is_never_generated_and_everything_else_is() -> None:
-    ids = generate(begun(), SampleConfig(temperature=3.0), [0], forbidden=0)
+    ids = generate(begun(), SampleConfig(temperature=3.0), [0], never=[0])
     assert {int(id[0]) for id in itertools.islice(ids, 3000)} == set(range(1, 30))
 
 

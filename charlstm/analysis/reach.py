@@ -105,6 +105,8 @@ def measure(
             "give a longer TEXT"
         )
     ends = _ends(len(held_out))
+    if tokenizer.end_id is not None:
+        ends = ends[held_out[ends] != tokenizer.start_id]  # which is known, and not predicted
     nats = _score(model, held_out, ends, device, report)  # (contexts, characters)
     contexts = [rows[ends] for rows in ngrams.contexts(held_out)]
     by_order = -np.log(ngrams.probabilities(contexts, held_out[ends]))  # (orders, characters)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlstm.analysis.ngram import MAX_ORDER, KneserNey
+from charlstm.corpus import Split
 from charlstm.device import Device
 from charlstm.evaluate import probabilities
 from charlstm.model import CharLSTM
@@ -58,22 +59,23 @@ class Band:
 
 
 def measure(
-    model: CharLSTM, held_out: Ids, ngrams: KneserNey, tokenizer: Tokenizer, device: Device, order: int = MAX_ORDER
+    model: CharLSTM, held_out: Split, ngrams: KneserNey, tokenizer: Tokenizer, device: Device, order: int = MAX_ORDER
 ) -> list[Band]:
     """Return the mean probability of the right closing, by kind and distance; only kinds that the text has.
 
     The model and the n-gram of this order have read all the text before.
     """
-    closings = list(find(_characters(held_out, tokenizer)))
+    ids = held_out.ids
+    closings = list(find(_characters(ids, tokenizer)))
     if not closings:
         return []
     space = int(tokenizer.encode(" ")[0])
-    there, spaces = np.empty(len(held_out)), np.empty(len(held_out))
+    there, spaces = np.empty(len(ids)), np.empty(len(ids))
     for positions, likely, other in probabilities(model, held_out, tokenizer, device, space):
         there[positions], spaces[positions] = likely, other
-    contexts = ngrams.contexts(held_out)
-    ngram_there = ngrams.probabilities(contexts, held_out)[order - 1]
-    ngram_spaces = ngrams.probabilities(contexts, np.full(len(held_out), space))[order - 1]
+    contexts = ngrams.contexts(ids)
+    ngram_there = ngrams.probabilities(contexts, ids)[order - 1]
+    ngram_spaces = ngrams.probabilities(contexts, np.full(len(ids), space))[order - 1]
     by_model = [_probability(closing, there, spaces) for closing in closings]
     by_ngram = [_probability(closing, ngram_there, ngram_spaces) for closing in closings]
     bands = []
@@ -155,4 +157,6 @@ def _probability(closing: Closing, there: Floats, spaces: Floats) -> float:
 
 def _characters(ids: Ids, tokenizer: Tokenizer) -> str:
     """Return the text with one character an id; of bytes, those beyond ASCII are no marks that are looked for."""
-    return tokenizer.decode(ids) if tokenizer.kind == "char" else ids.astype(np.uint8).tobytes().decode("latin-1")
+    if tokenizer.kind == "char":
+        return tokenizer.decode(ids)
+    return np.where(ids < 256, ids, ord("\n")).astype(np.uint8).tobytes().decode("latin-1")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from charlstm import __version__
+from charlstm.cli.cache import cache
 from charlstm.cli.eval import evaluate
 from charlstm.cli.info import info
 from charlstm.cli.options import DEBUG, HELP
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (train, sample, evaluate, probe, info):
+for command in (train, sample, evaluate, probe, info, cache):
     cli.add_command(command)
 
 

@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from charlstm.cli.options import HELP, collect, common, settings
+from charlstm.cli.options import HELP, cached, collect, common, open_cache, settings
 from charlstm.config import DeviceConfig
-from charlstm.errors import DataError, InputOutputError
+from charlstm.errors import InputOutputError
 
 if TYPE_CHECKING:
+    from charlstm.cache import Cache
     from charlstm.checkpoint import Checkpoint
-    from charlstm.config import TextConfig
-    from charlstm.corpus import Text
+    from charlstm.corpus import Split
     from charlstm.device import Device
     from charlstm.model import CharLSTM
-    from charlstm.tokenizer import Ids
 
 
 @click.command("eval", context_settings=HELP)
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--encoding", default=None, help="Encoding of TEXT.  [default: the training text's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @settings(DeviceConfig)
+@cached
 @common
 def evaluate(
     checkpoint: str | None,
@@ -47,12 +47,14 @@ def evaluate(
     device: str,
     precision: str,
     threads: int | None,
+    root: str | None,
 ) -> None:
     """Measure how well a model predicts a text: the lower, the better.
 
     CHECKPOINT is a file, the folder or the name of a run; by default the newest. TEXT is a file, a folder, or - for
     standard input; by default the held-out part of the text the model was trained on. Every character counts, each
     given all before it, the first given a newline; an unknown character costs its <unk> and its place in Unicode.
+    Where the model knows documents, each is scored for itself, and its end counts as a character.
     With --precision auto fp32 is used, as exact as the model.
 
     --context scores characters of the text after 1, 2, 4, ... 1024 characters of context, beside Kneser-Ney n-grams
@@ -66,18 +68,17 @@ def evaluate(
 
     path = runs.find(checkpoint)
     loaded = checkpoints.load(path)
-    what, content = _text(loaded, text, split, encoding)
+    cache = open_cache(root)
+    what, part = _text(loaded, text, split, encoding, cache)
 
-    from charlstm import corpus as corpora
     from charlstm import evaluate as evaluation
     from charlstm.device import Device, choose
     from charlstm.model import CharLSTM
 
     chosen = Device(choose(device_config), "bf16" if precision == "bf16" else "fp32")
-    part = corpora.encode(content, loaded.tokenizer)
     model = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights).to(chosen.name)
     if context:
-        _reach(loaded, model, part.ids, chosen, as_json=as_json)
+        _reach(loaded, model, part, chosen, cache, as_json=as_json)
         return
     began = time.perf_counter()
     score = evaluation.evaluate(model, part, loaded.tokenizer, chosen)
@@ -109,18 +110,19 @@ def evaluate(
     )
 
 
-def _reach(loaded: "Checkpoint", model: "CharLSTM", held_out: "Ids", device: "Device", *, as_json: bool) -> None:
+def _reach(
+    loaded: "Checkpoint", model: "CharLSTM", held_out: "Split", device: "Device", cache: "Cache", *, as_json: bool
+) -> None:
     """Measure how far back the model looks, and print it."""
     import dataclasses
 
     from charlstm import console
     from charlstm.analysis import ngram, reach, structure
 
-    _, content = _text(loaded, None, "train", None)
-    train = loaded.tokenizer.encode(content)
+    _, train = _text(loaded, None, "train", None, cache)
     with console.bar("reading") as report:
-        ngrams = ngram.KneserNey(train, loaded.tokenizer.vocab_size, loaded.tokenizer.start_id)
-        found = reach.measure(model, held_out, ngrams, loaded.tokenizer, device, report)
+        ngrams = ngram.KneserNey(train.ids, loaded.tokenizer.vocab_size, loaded.tokenizer.start_id)
+        found = reach.measure(model, held_out.ids, ngrams, loaded.tokenizer, device, report)
     bands = structure.measure(model, held_out, ngrams, loaded.tokenizer, device, found.best_order)
     if as_json:
         console.Output().json(
@@ -131,50 +133,52 @@ def _reach(loaded: "Checkpoint", model: "CharLSTM", held_out: "Ids", device: "De
     console.structure(bands, found.best_order)
 
 
-def _text(loaded: "Checkpoint", text: str | None, split: str | None, encoding: str | None) -> tuple[str, str]:
-    """Return what is scored, in words, and its characters."""
+def _text(
+    loaded: "Checkpoint", text: str | None, split: str | None, encoding: str | None, cache: "Cache"
+) -> "tuple[str, Split]":
+    """Return what is scored, in words, and its ids."""
     import dataclasses
 
     from charlstm import console
     from charlstm import corpus as corpora
 
-    config, source = loaded.config.text, loaded.source
+    config, source, tokenizer = loaded.config.text, loaded.source, loaded.tokenizer
     if encoding is not None:
         config = dataclasses.replace(config, encoding=encoding)
+    paths: tuple[str, ...] = ()
     if text is not None:
-        read = corpora.read([text], config)
-        split = split or "all"
-        if read.sha256 == source.sha256 and split == "all":
-            console.warn("the model was trained on most of this text; leave TEXT out to score the held-out part alone")
+        paths, split = (text,), split or "all"
     elif source.val_sha256 is not None:
         # Held-out text with a file of its own: none of the corpus is held out.
         held_out = split in {None, "val"}
-        place = (source.val_paths, source.val_sha256) if held_out else (source.paths, source.sha256)
-        text, read = _find(*place, config)
+        paths = _find(source.val_paths, source.val_sha256) if held_out else _find(source.paths, source.sha256)
         split = "all"
     else:
-        text, read = _find(source.paths, source.sha256, config)
-        split = split or "val"
-    if split == "all":
-        return f"{text}, all of it", read.content
-    train, val = corpora.split(read.content, config)
-    content = train if split == "train" else val
-    if not content:
-        raise DataError(f"{text}: too short to have a part {split!r}; give a longer text")
-    return f"{text}, {split} part ({len(content) / len(read.content):.0%})", content
+        paths, split = _find(source.paths, source.sha256), split or "val"
+    name = " ".join(paths)
+    with console.reading() as watch:
+        if split == "all":
+            whole = corpora.load_text(paths, config, tokenizer, cache=cache, watch=watch)
+            if text is not None and whole.sha256 == source.sha256:
+                console.warn(
+                    "the model was trained on most of this text; leave TEXT out to score the held-out part alone"
+                )
+            return f"{name}, all of it", whole.split
+        corpus = corpora.load(paths, (), config, tokenizer, cache=cache, watch=watch)
+    part = corpus.train if split == "train" else corpus.val
+    return f"{name}, {split} part ({part.characters / corpus.source.characters:.0%})", part
 
 
-def _find(paths: tuple[str, ...], sha256: str, config: "TextConfig") -> "tuple[str, Text]":
-    """Return the text with this hash, and where it was: where training read it, or by its name here or in data/."""
+def _find(paths: tuple[str, ...], sha256: str) -> tuple[str, ...]:
+    """Return where the text with this hash is: where training read it, or by its name here or in data/."""
     from charlstm import corpus as corpora
 
-    names = [Path(path).name for path in paths]
-    for candidates in (paths, names, [f"data/{name}" for name in names]):
+    names = tuple(Path(path).name for path in paths)
+    for candidates in (paths, names, tuple(f"data/{name}" for name in names)):
         if "-" in candidates or not all(Path(path).exists() for path in candidates):
             continue
-        read = corpora.read(candidates, config)
-        if read.sha256 == sha256:
-            return " ".join(candidates), read
+        if corpora.fingerprint(candidates) == sha256:
+            return candidates
     raise InputOutputError(
         f"{' '.join(paths)}: the text this model was trained on is not there any more, or has changed "
         f"(SHA-256 {sha256[:12]}...); name it, or another TEXT: charlstm eval CHECKPOINT TEXT"

@@ -1,15 +1,20 @@
 """Makes the command line's options from the dataclasses in `config.py`."""
 
+import atexit
 import dataclasses
+import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from charlstm.config import Settings, duration, field_type, flag
 from charlstm.errors import InputOutputError, UsageError, os_reason
+
+if TYPE_CHECKING:
+    from charlstm.cache import Cache
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 DEBUG = "--debug"
@@ -54,6 +59,30 @@ def _spelled(field: "dataclasses.Field[Any]") -> Any:
 def collect(group: type[Group], values: dict[str, Any]) -> Group:
     """Build settings from a command's parameters; raises `UsageError` where one is out of its limits."""
     return group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
+
+
+def cached(function: Function) -> Function:
+    """Add the option that names the cache."""
+    return click.option(
+        "--cache",
+        "root",
+        metavar="FOLDER",
+        envvar="CHARLSTM_CACHE",
+        help="Where prepared corpora are kept.  [default: the system's folder for caches]",
+    )(function)
+
+
+def open_cache(root: str | None) -> "Cache":
+    """Return the cache in this folder, or in the system's; where that cannot be written, one for this process alone."""
+    from charlstm.cache import Cache, default_root, writable
+
+    if root is not None:
+        return Cache(Path(root))
+    if writable(default_root()):
+        return Cache(default_root())
+    temporary = tempfile.TemporaryDirectory(prefix="charlstm-")
+    atexit.register(temporary.cleanup)
+    return Cache(Path(temporary.name))
 
 
 def common(function: Function) -> Function:

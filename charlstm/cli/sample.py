@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command(context_settings=HELP)
 @click.argument("checkpoint", required=False)
-@click.option("--prompt", default=None, help="Text to go on from.  [default: the beginning of a line]")
+@click.option("--prompt", default=None, help="Text to go on from.  [default: the start of a document, or of a line]")
 @click.option("--prompt-file", metavar="FILE", help="Take the prompt from a file (UTF-8), or standard input (-).")
 @click.option("--stop", "stops", metavar="TEXT", multiple=True, help="End before this text (may be repeated).")
 @click.option("--interactive", is_flag=True, help="Take turns: it goes on from all that was written before.")
@@ -75,7 +75,7 @@ def sample(
     if sys.stderr is not None and (sys.stderr.isatty() or values["seed"] is None):
         console.plain(f"{path}, seed {config.seed}")
     context = Context(Stepper(loaded.config.model.cell, _on_device(loaded.weights, device)), config.num_samples)
-    context.prefill([loaded.tokenizer.start_id, *loaded.tokenizer.encode(start).tolist()])
+    context.prefill([*loaded.tokenizer.opening, *loaded.tokenizer.encode(start).tolist()])
     if interactive:
         _converse(context, loaded.tokenizer, config, stops, output)
     else:
@@ -107,9 +107,9 @@ def _on_device(weights: dict[str, Any], device: str) -> dict[str, Any]:
 def _prompt(prompt: str | None, prompt_file: str | None, tokenizer: "Tokenizer") -> str:
     if prompt_file is None:
         return prompt or ""
-    from charlstm import corpus
+    from charlstm import files
 
-    return corpus.read([prompt_file], TextConfig(tokenizer=tokenizer.kind)).content
+    return files.text(prompt_file, TextConfig(tokenizer=tokenizer.kind))
 
 
 def _require_known(prompt: str, tokenizer: "Tokenizer") -> None:
@@ -188,6 +188,8 @@ def _converse(
         context.prefill(tokenizer.encode(line).tolist())
         for piece in write(context, tokenizer, config, seed, stops):
             output.write(piece.text)
+            if piece.stopped == "end":
+                context.prefill([tokenizer.start_id])
         output.write("\n")
         output.flush()
         seed += 1  # the next turn draws other numbers

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlstm.cli.options import HELP, collect, common, settings
+from charlstm.cli.options import HELP, cached, collect, common, open_cache, settings
 from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig, flag
 from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
 
 if TYPE_CHECKING:
+    from charlstm.cache import Cache
     from charlstm.checkpoint import Checkpoint
     from charlstm.corpus import Corpus
     from charlstm.device import Device
@@ -32,7 +33,7 @@ _CHANGEABLE = {*_LENGTHS, "evaluations", "patience", "save_every"}
 @click.option("--name", help="Name of the run.  [default: the corpus's, without its ending]")
 @click.option(
     "--checkpoints",
-    "root",
+    "runs_root",
     type=click.Path(path_type=Path),
     default=Path("checkpoints"),
     show_default=True,
@@ -42,6 +43,7 @@ _CHANGEABLE = {*_LENGTHS, "evaluations", "patience", "save_every"}
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped, exactly as if it had not been.")
 @click.option("--force", is_flag=True, help="Write over a run of the same name.")
 @settings(TrainConfig, ModelConfig, TextConfig, DeviceConfig)
+@cached
 @common
 @click.pass_context
 def train(
@@ -49,13 +51,17 @@ def train(
     /,
     paths: tuple[str, ...],
     name: str | None,
-    root: Path,
+    runs_root: Path,
     val_paths: tuple[str, ...],
     resume: bool,
     force: bool,
+    root: str | None,
     **values: Any,
 ) -> int:
-    """Learn from text files, folders of them, or standard input (-).
+    """Learn from text files, folders of them, or standard input (-); files may be compressed (gzip, xz, zstd).
+
+    Each file is a document, and --separator or --field finds several in a file. The network learns where a document
+    begins and ends, and forgets at its end: no document bears on another.
 
     The run is kept in checkpoints/NAME: best.safetensors (the weights with the lowest held-out loss),
     last.safetensors (where --resume goes on) and metrics.jsonl. Ctrl-C saves and stops; a second one quits at once.
@@ -66,13 +72,14 @@ def train(
     if resume:
         if force:
             raise UsageError("--resume and --force exclude each other: go on with the run, or write over it")
-        return _resume(paths, val_paths, name, root, {key: values[key] for key in given}, device_config, began)
+        changes = {key: values[key] for key in given}
+        return _resume(paths, val_paths, name, runs_root, changes, device_config, open_cache(root), began)
     config = RunConfig(
         text=collect(TextConfig, values), model=collect(ModelConfig, values), train=collect(TrainConfig, values)
     )
     if not paths:
         raise UsageError("no CORPUS given: name a text file or a folder, like charlstm train corpus.txt")
-    return _start(paths, val_paths, name, root, config, given, device_config, force, began)
+    return _start(paths, val_paths, name, runs_root, config, given, device_config, force, open_cache(root), began)
 
 
 def _start(
@@ -84,6 +91,7 @@ def _start(
     given: set[str],
     device_config: DeviceConfig,
     force: bool,
+    cache: "Cache",
     began: float,
 ) -> int:
     from charlstm import console, runs
@@ -92,7 +100,8 @@ def _start(
     run = runs.named(name if name is not None else _name(paths[0]), root)
     if run.exists() and not force:
         raise UsageError(f"{run.folder} holds a run: --resume goes on with it, --force writes over it, or give --name")
-    corpus = corpora.load(paths, val_paths, config.text)
+    with console.reading() as watch:
+        corpus = corpora.load(paths, val_paths, config.text, cache=cache, watch=watch)
 
     from charlstm import plan as plans
 
@@ -116,10 +125,11 @@ def _resume(
     root: Path,
     given: dict[str, Any],
     device_config: DeviceConfig,
+    cache: "Cache",
     began: float,
 ) -> int:
+    from charlstm import console, runs
     from charlstm import corpus as corpora
-    from charlstm import runs
 
     if name is None and not paths:
         raise UsageError("--resume: which run? Give its --name, or the CORPUS it was begun with")
@@ -131,7 +141,9 @@ def _resume(
         raise DataError(f"{run.last}: holds weights alone; start again with --force")
     config = _changed(checkpoint.config, given)
     source = checkpoint.source
-    corpus = corpora.load(paths or source.paths, val_paths or source.val_paths, config.text, checkpoint.tokenizer)
+    paths, val_paths = paths or source.paths, val_paths or source.val_paths
+    with console.reading() as watch:
+        corpus = corpora.load(paths, val_paths, config.text, checkpoint.tokenizer, cache=cache, watch=watch)
     if (corpus.source.sha256, corpus.source.val_sha256) != (source.sha256, source.val_sha256):
         where = " ".join((*corpus.source.paths, *corpus.source.val_paths))
         raise DataError(
@@ -233,6 +245,9 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
     from charlstm import console, recipe
 
     config, device = training.config, training.device
+    framed = corpus.tokenizer.end_id is not None
+    documents = f" in {corpus.train.documents:,} documents" if framed else ""
+    ends = ", an end counting as a character" if framed else ""
     for skipped in corpus.skipped[:3]:
         console.warn(f"skipped {skipped.path}: {skipped.reason}")
     if len(corpus.skipped) > 3:
@@ -249,8 +264,9 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
             ("run", str(run.folder)),
             (
                 "text",
-                f"{corpus.train.characters:,} characters to learn from, {corpus.val.characters:,} held out, "
-                f"vocabulary of {corpus.tokenizer.vocab_size:,}",
+                f"{corpus.train.characters:,} characters{documents} to learn from, {corpus.val.characters:,} held out, "
+                f"vocabulary of {corpus.tokenizer.vocab_size:,}"
+                f"{ends}",
             ),
             ("model", f"{config.model.words}, {parameters / 1e6:.2f} M parameters"),
             ("length", length),

@@ -1,0 +1,145 @@
+"""The folder of prepared corpora: found by what they hold, written whole or not at all, checked on use."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charlstm.errors import InputOutputError, os_reason
+
+_SUMMARY = "corpus.json"
+_UNFINISHED = ".unfinished-"
+_BLOCK = 1 << 22
+_STALE_SECONDS = 24 * 3600.0  # after which what a killed process left is removed
+
+
+def default_root() -> Path:
+    """Return the folder that this system has for such things."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("charlstm", appauthor=False)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A prepared corpus."""
+
+    folder: Path
+    summary: dict[str, Any]
+    """What was stored with it, as plain JSON values."""
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(file.stat().st_size for file in self.folder.iterdir())
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder with a folder for each prepared corpus."""
+
+    root: Path
+
+    def find(self, key: str) -> Entry | None:
+        """Return the corpus of this key, or None where there is none; a damaged one is removed."""
+        entry = _entry(self.root / key)
+        if entry is None:
+            return None
+        for name, (size, checksum) in entry.summary["files"].items():
+            file = entry.folder / name
+            if not file.is_file() or file.stat().st_size != size or _checksum(file) != checksum:
+                shutil.rmtree(entry.folder, ignore_errors=True)
+                return None
+        return entry
+
+    @contextlib.contextmanager
+    def unfinished(self) -> Iterator[Path]:
+        """Give a new folder for what is being prepared; it is removed at the end, unless it was stored.
+
+        Raises:
+            InputOutputError: where the cache cannot be written.
+        """
+        folder = None
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._remove_stale()
+            folder = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.root))
+            yield folder
+        except OSError as error:
+            raise InputOutputError(
+                f"{self.root}: cannot be written ({os_reason(error)}); free some space or choose another --cache folder"
+            ) from error
+        finally:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def store(self, folder: Path, key: str, summary: dict[str, Any]) -> Entry:
+        """Make an unfinished folder the corpus of this key."""
+        files = {file.name: (file.stat().st_size, _checksum(file)) for file in folder.iterdir()}
+        with (folder / _SUMMARY).open("w", encoding="utf-8") as file:
+            json.dump(summary | {"files": files}, file)
+        place = self.root / key
+        shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(FileExistsError):  # another process was faster: its work is as good
+            try:
+                folder.rename(place)
+            except OSError as error:
+                if not place.is_dir():
+                    raise
+                raise FileExistsError from error
+        entry = _entry(place)
+        assert entry is not None
+        return entry
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what there is, in the order of the folders' names."""
+        if self.root.is_dir():
+            for folder in sorted(self.root.iterdir()):
+                if entry := _entry(folder):
+                    yield entry
+
+    def clear(self) -> int:
+        """Remove all prepared corpora and what was left unfinished; return the bytes that became free."""
+        freed = 0
+        for folder in [entry.folder for entry in self.entries()] + [*self.root.glob(f"{_UNFINISHED}*")]:
+            freed += sum(file.stat().st_size for file in folder.iterdir())
+            shutil.rmtree(folder)
+        return freed
+
+    def _remove_stale(self) -> None:
+        for folder in self.root.glob(f"{_UNFINISHED}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(folder)
+
+
+def _entry(folder: Path) -> Entry | None:
+    try:
+        summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return Entry(folder, summary) if isinstance(summary, dict) and "files" in summary else None
+
+
+def _checksum(file: Path) -> int:
+    """Return the CRC-32 of a file: what tells damage from use in a fraction of the time of a hash."""
+    checksum = 0
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def writable(root: Path) -> bool:
+    """Return whether a folder can be made, or written into."""
+    place = root
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)

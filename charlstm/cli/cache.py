@@ -1,0 +1,42 @@
+"""`charlstm cache`."""
+
+import click
+
+from charlstm.cli.options import HELP, cached, common, open_cache
+
+
+@click.command(context_settings=HELP)
+@click.option("--clear", is_flag=True, help="Remove all of it; what is needed again is prepared again.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a corpus.")
+@cached
+@common
+def cache(root: str | None, clear: bool, as_json: bool) -> None:
+    """List the corpora that were prepared for training and evaluation, or remove them.
+
+    A text is read, encoded and split once, and kept in this folder; it is known by its content, so that a changed file
+    is never mistaken for the old one.
+    """
+    from charlstm import console
+
+    place = open_cache(root)
+    if clear:
+        console.plain(f"{place.root}: {place.clear() / 1e6:,.1f} MB removed")
+        return
+    entries = list(place.entries())
+    if as_json:
+        for entry in entries:
+            summary = entry.summary
+            row = {name: summary[name] for name in ("paths", "sha256", "characters", "tokenizer")}
+            console.Output().json(row | {"folder": str(entry.folder), "bytes": entry.size})
+        return
+    if not entries:
+        console.plain(f"{place.root}: no corpus in it")
+        return
+    rows = [
+        (
+            f"{entry.size / 1e6:,.1f} MB",
+            f"{' '.join(entry.summary['paths'])}, {entry.summary['characters']:,} characters",
+        )
+        for entry in entries
+    ]
+    console.table([("folder", str(place.root)), *rows], result=True)

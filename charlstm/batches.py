@@ -38,6 +38,11 @@ class Batch:
     characters: int
     """Targets that count."""
 
+    def of(self, rows: slice) -> "Batch":
+        """Return what some of the streams read; the characters stay those of all."""
+        inputs, targets, positions = (part[:, rows] for part in (self.inputs, self.targets, self.positions))
+        return Batch(inputs, targets, positions, self.begins[rows], self.characters)
+
 
 class Batches:
     """The windows of a text, in the order they are trained on."""

@@ -228,6 +228,11 @@ class TrainConfig(Settings):
         at_least=1,
         at_most=2**20,
     )
+    accumulate: int = option(
+        1,
+        "Parts of a step's streams that are computed one after the other, for batches larger than memory.",
+        at_least=1,
+    )
     seq_length: int = option(
         64,
         "Characters a step reads from each stream: the truncated-BPTT window.",

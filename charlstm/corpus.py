@@ -316,7 +316,8 @@ class _Numbers:
             self._name(np.unique(codes[numbers < 0]))
             numbers = self._table.take(codes)
         self._file.write(numbers.astype(self.dtype).tobytes())
-        self._ends.append(self._count + ends)
+        if len(ends):  # small objects that stay would hold the heap open between the blocks
+            self._ends.append(self._count + ends)
         self._count += len(codes)
 
     def ends(self) -> Positions:
@@ -403,13 +404,17 @@ class _Part:
         end = begin + len(ids)
         first, last = np.searchsorted(self.ends, begin, "right"), np.searchsorted(self.begins, end, "left")
         begins, ends = self.begins[first:last], self.ends[first:last]
+        closing = ends[self.closes[first:last] & (ends <= end)] - begin
+        opening = begins[self.opens[first:last] & (begins >= begin)] - begin
+        if not len(begins):
+            return ids[:0], closing, opening
+        if len(begins) == 1 and begins[0] <= begin and ends[0] >= end:  # all of it: most blocks of long documents
+            return ids, closing, opening
         change = np.zeros(len(ids) + 1, np.int8)
         np.add.at(change, np.maximum(begins - begin, 0), 1)
         np.add.at(change, np.minimum(ends - begin, len(ids)), -1)
         inside = change[:-1].cumsum(dtype=np.int8).astype(bool)
         before = np.concatenate([[0], inside.cumsum()])  # ids of the part before each place
-        closing = ends[self.closes[first:last] & (ends <= end)] - begin
-        opening = begins[self.opens[first:last] & (begins >= begin)] - begin
         return ids[inside], before[closing], before[opening]
 
     def bounds(self, framed: bool) -> Positions:
@@ -483,7 +488,8 @@ def _encode(
     for number, (part, count) in enumerate(zip(parts, counts, strict=True)):
         with (folder / f"{number}.ids").open("wb") as file:
             for begin, block in gathered.blocks():
-                ids, closing, opening = part.within(begin, table[block])
+                numbers, closing, opening = part.within(begin, block)
+                ids = table[numbers]
                 if frames is not None:
                     ids = _framed(ids, closing, opening, frames)
                 file.write(ids.tobytes())

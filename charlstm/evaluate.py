@@ -1,5 +1,6 @@
 """How surprised a model is by a text: sums of nats and characters, and the ratios people quote."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 from charlstm.batches import IGNORE, Batch, Batches
 from charlstm.corpus import Split
 from charlstm.device import Device
+from charlstm.distributed import ALONE, Group
 from charlstm.model import CharLSTM, State
 from charlstm.tokenizer import Tokenizer
 
@@ -62,26 +64,36 @@ class Score:
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
-def evaluate(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Score:
+def evaluate(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, group: Group = ALONE) -> Score:
     """Score a whole text, each character given all before it in its document, the first given its start."""
-    *_, score = progress(model, split, tokenizer, device)
-    return score
+    *_, score = progress(model, split, tokenizer, device, group)
+    return together(score, group)
 
 
-def progress(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Iterator[Score]:
+def together(score: Score, group: Group) -> Score:
+    """Return the score of the whole text from what each process has scored of it."""
+    nats = torch.tensor([score.nats], dtype=torch.float64)
+    group.add([nats])
+    return dataclasses.replace(score, nats=float(nats))
+
+
+def progress(
+    model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, group: Group = ALONE
+) -> Iterator[Score]:
     """Do what `evaluate` does, yielding what was scored so far; the last one is the whole text's.
 
     The text is cut into streams that are read side by side, as nothing is fast one character at a time; each but the
     first reads WARM_UP characters before its own. The count of bytes and unknown characters comes with the last.
+    In a job of several processes each reads some of the streams, and the nats are those of its own: see `together`.
     """
     nats = characters = 0.0
     scored = max(1, len(split.ids) - (split.documents if tokenizer.end_id is not None else 0))
-    for logits, batch in _windows(model, split, tokenizer, device):
+    for logits, batch in _windows(model, split, tokenizer, device, group):
         targets = torch.from_numpy(batch.targets).to(device.name)
         nats += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum").item()
         characters += batch.characters * split.characters / scored
         yield Score(nats, min(round(characters), split.characters), 0, 0)
-    nats += split.unknown * tokenizer.unknown_nats
+    nats += split.unknown * tokenizer.unknown_nats if group.first else 0
     yield Score(nats, split.characters, split.bytes, split.unknown)
 
 
@@ -102,18 +114,24 @@ def probabilities(
 
 
 @torch.inference_mode()
-def _windows(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device) -> Iterator[tuple[Tensor, Batch]]:
-    """Yield the logits, (T, N, V), of one window of all streams after the other."""
+def _windows(
+    model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, group: Group = ALONE
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Yield the logits, (T, N, V), of one window of all of this process's streams after the other."""
     ids = split.ids
     streams = max(1, min(MAX_STREAMS, len(ids) // (4 * WARM_UP)))
     seq_length = max(16, min(WARM_UP, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
     batches = Batches(split, tokenizer, streams, seq_length)
+    rows = group.rows(streams)
+    if rows.start == rows.stop:  # fewer streams than processes
+        return
     was_training = model.training
     model.eval()
     try:
-        state = _warm_state(model, ids, streams, seq_length, device)
+        starts = (np.arange(streams) * len(ids) // streams)[rows]
+        state = _warm_state(model, ids, starts, seq_length, device)
         for number in range(batches.windows):
-            batch = batches.at(number)
+            batch = batches.at(number).of(rows)
             with device.autocast():
                 logits, state = model(torch.from_numpy(batch.inputs).to(device.name), state)
             yield logits.float(), batch
@@ -121,19 +139,21 @@ def _windows(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device
         model.train(was_training)
 
 
-def _warm_state(model: CharLSTM, ids: np.ndarray, streams: int, seq_length: int, device: Device) -> State:
-    """Return the state of each stream after the WARM_UP characters before it; the first has none before it."""
-    state = model.zero_state(streams)
-    if streams == 1:
+def _warm_state(
+    model: CharLSTM, ids: np.ndarray, starts: npt.NDArray[np.int64], seq_length: int, device: Device
+) -> State:
+    """Return the state of each stream after the WARM_UP characters before it; the text's beginning has none."""
+    fresh = int(starts[0] == 0)
+    state = model.zero_state(len(starts))
+    if len(starts) == fresh:
         return state
-    bounds = np.arange(1, streams) * len(ids) // streams
-    warm: State = [tuple(part[:, 1:] for part in layer) for layer in state]
-    for start in range(-WARM_UP, 0, seq_length):
-        positions = bounds + np.arange(start, min(start + seq_length, 0))[:, None]
+    warm: State = [tuple(part[:, fresh:] for part in layer) for layer in state]
+    for begin in range(-WARM_UP, 0, seq_length):
+        positions = starts[fresh:] + np.arange(begin, min(begin + seq_length, 0))[:, None]
         inputs = torch.from_numpy(ids[positions - 1].astype(np.int64)).to(device.name)
         with device.autocast():
             _, warm = model(inputs, warm)
     return [
-        tuple(torch.cat([part[:, :1].to(other.dtype), other], 1) for part, other in zip(layer, others, strict=True))
+        tuple(torch.cat([part[:, :fresh].to(other.dtype), other], 1) for part, other in zip(layer, others, strict=True))
         for layer, others in zip(state, warm, strict=True)
     ]

@@ -48,6 +48,7 @@ class CharLSTM(nn.Module):
             raise UsageError("--embedding-size 1: with documents one feature is for their ends; give at least 2")
         self.config = config
         self._end_id = end_id
+        self._dealt: tuple[slice, int] | None = None
         size = config.hidden_size
         self.embedding = nn.Embedding(vocab_size, config.embedding_size)
         self.layers = nn.ModuleList(
@@ -101,6 +102,10 @@ class CharLSTM(nn.Module):
                 bias[self._rows(cell.keep_gate)] = keep
                 if cell.input_gate:
                     bias[self._rows(cell.input_gate)] = -keep
+
+    def deal(self, rows: slice, streams: int) -> None:
+        """Say which streams of a larger batch are read here: dropout is drawn for all, and these rows are used."""
+        self._dealt = (rows, streams)
 
     @torch.no_grad()
     def pin(self) -> None:
@@ -170,7 +175,8 @@ class CharLSTM(nn.Module):
         """
         if not self.training or rate == 0:
             return outputs
-        mask = torch.empty_like(outputs[:1]).bernoulli_(1 - rate) / (1 - rate)  # (1, N, H)
+        rows, streams = self._dealt or (slice(None), outputs.shape[1])
+        mask = outputs.new_empty(1, streams, outputs.shape[2]).bernoulli_(1 - rate)[:, rows] / (1 - rate)  # (1, N, H)
         return outputs * mask
 
 

@@ -10,6 +10,7 @@ from charlstm import evaluate, recipe
 from charlstm.config import DeviceConfig, RunConfig, TrainConfig
 from charlstm.corpus import Corpus
 from charlstm.device import Device, choose, has_bf16
+from charlstm.distributed import ALONE, Group
 from charlstm.recipe import Choice
 from charlstm.train import Plan, Training, learning_rate
 
@@ -36,6 +37,7 @@ def prepare(
     device_config: DeviceConfig,
     began: float,
     stop: Callable[[], bool] = lambda: False,
+    group: Group = ALONE,
 ) -> Prepared:
     """Measure the machine, choose what the user did not, and lay out the run; with `stop()` the plan means nothing.
 
@@ -46,6 +48,7 @@ def prepare(
         device_config: the processor asked for.
         began: `time.monotonic()` at which the run's time began to run.
         stop: polled while measuring.
+        group: the processes of the job; what the first one measures holds for all.
 
     Raises:
         UsageError: where this machine has no such processor.
@@ -53,7 +56,7 @@ def prepare(
     """
     vocab_size, length = corpus.tokenizer.vocab_size, len(corpus.train.ids)
     config, paces = recipe.pace(config, given, length)
-    device, seconds = choose_device(device_config, config, corpus)
+    device, seconds = choose_device(device_config, config, corpus, group)
     each = config.train.batch_size * config.train.seq_length
     # A step's time is nearly proportional to the number of parameters: good enough to choose a size by.
     rate = each * recipe.parameters(config.model, vocab_size) / seconds
@@ -69,13 +72,13 @@ def prepare(
     config, windows = recipe.window(config, given, length, read / length)
     # Measured on what takes longest, as dropout depends on what is measured here.
     slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
-    training = Training(slowest, corpus, device)
+    training = Training(slowest, corpus, device, group)
     plan = make(training, corpus, config.train, began, stop)
     config, dropouts = recipe.dropout(config, given, vocab_size, plan.steps / training.batches.windows)
-    return Prepared(Training(config, corpus, device), plan, [*sizes, *dropouts, *paces, *windows])
+    return Prepared(Training(config, corpus, device, group), plan, [*sizes, *dropouts, *paces, *windows])
 
 
-def choose_device(config: DeviceConfig, run: RunConfig, corpus: Corpus) -> tuple[Device, float]:
+def choose_device(config: DeviceConfig, run: RunConfig, corpus: Corpus, group: Group = ALONE) -> tuple[Device, float]:
     """Return the processor, the precision in which it is measured to train faster, and the seconds of a step.
 
     Raises:
@@ -85,8 +88,8 @@ def choose_device(config: DeviceConfig, run: RunConfig, corpus: Corpus) -> tuple
     measured = ["bf16", "fp32"] if has_bf16(name) else ["fp32"]
     precisions = measured if config.precision == "auto" else [config.precision]
     devices = [Device(name, precision) for precision in precisions]
-    timed = [(step_seconds(Training(run, corpus, device), _PROBE_SECONDS), device) for device in devices]
-    seconds, device = min(timed, key=lambda pair: pair[0])
+    timed = [(step_seconds(Training(run, corpus, device, group), _PROBE_SECONDS), device) for device in devices]
+    seconds, device = group.agree(min(timed, key=lambda pair: pair[0]))
     return device, seconds
 
 
@@ -109,15 +112,16 @@ def make(
     if config.time is None:
         steps = config.steps or math.ceil((config.epochs or 0) * training.batches.windows)
         return Plan(steps, math.ceil(steps / config.evaluations))
+    group = training.group
     deadline = began + config.time
-    scratch = Training(training.config, corpus, training.device)
+    scratch = Training(training.config, corpus, training.device, group)
     each = step_seconds(scratch, min(5.0, config.time / 40), stop)
     evaluation = evaluation_seconds(training, corpus, _PROBE_SECONDS, stop)
     left = deadline - time.monotonic() - _RESERVE * config.time
     evaluations = max(1, min(config.evaluations, int(_EVALUATION_SHARE * left / evaluation)))
     steps = max(1, int((left - evaluations * evaluation) / each))
     steps = training.step + min(steps, math.ceil(recipe.MAX_EPOCHS * training.batches.windows))
-    return Plan(steps, math.ceil(steps / evaluations), deadline - evaluation)
+    return group.agree(Plan(steps, math.ceil(steps / evaluations), deadline - evaluation))
 
 
 def step_seconds(training: Training, seconds: float, stop: Callable[[], bool] = lambda: False) -> float:
@@ -133,7 +137,7 @@ def step_seconds(training: Training, seconds: float, stop: Callable[[], bool] = 
             end = now + seconds
         if number >= _WARM_UP_STEPS:
             taken.append(now - start)
-        if now >= end or stop():
+        if any(training.group.any((now >= end, stop()))):
             break
     return sum(taken) / len(taken) if taken else math.inf
 
@@ -144,7 +148,7 @@ def evaluation_seconds(
     """Return the time it takes to score the held-out text, measured on its beginning for about `seconds`."""
     began = time.perf_counter()
     first = first_characters = 0.0
-    for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device):
+    for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device, training.group):
         taken = time.perf_counter() - began
         if not first:  # the first window comes late, as the streams are warmed up before it
             first, first_characters = taken, score.characters

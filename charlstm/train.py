@@ -3,8 +3,9 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from charlstm.checkpoint import Checkpoint
 from charlstm.config import RunConfig, SampleConfig, TrainConfig
 from charlstm.corpus import Corpus
 from charlstm.device import Device
-from charlstm.errors import DataError, DivergedError
-from charlstm.model import CharLSTM
+from charlstm.distributed import ALONE, Group
+from charlstm.errors import DataError, DivergedError, UsageError
+from charlstm.model import CharLSTM, State
 from charlstm.stepper import Stepper
 
 REFRESH_SECONDS = 0.1
@@ -98,13 +100,31 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
 class Training:
     """Everything that changes while a run goes on: what is saved, and what a resume restores."""
 
-    def __init__(self, config: RunConfig, corpus: Corpus, device: Device) -> None:
+    def __init__(self, config: RunConfig, corpus: Corpus, device: Device, group: Group = ALONE) -> None:
         """Initialise the model from the seed; the first step is number 0.
+
+        Args:
+            config: all settings.
+            corpus: the text.
+            device: what computes.
+            group: the processes that the streams are dealt to: each computes the gradient of its own, and all have
+                the same sum, so that a run is the same to rounding on any number of them.
 
         Raises:
             DataError: where the text is shorter than a window, or has fewer characters than there are streams.
+            UsageError: where there are fewer streams than processes, or than parts.
         """
         train = config.train
+        self.group = group
+        self._rows = group.rows(train.batch_size)
+        if train.batch_size < group.size * train.accumulate:
+            raise UsageError(
+                f"--batch-size {train.batch_size}: fewer streams than {group.size} processes with --accumulate "
+                f"{train.accumulate}; give at least {group.size * train.accumulate}"
+            )
+        own = self._rows.stop - self._rows.start
+        bounds = self._rows.start + np.arange(train.accumulate + 1) * own // train.accumulate
+        self._parts = [slice(int(begin), int(end)) for begin, end in pairwise(bounds)]
         length = len(corpus.train.ids)
         if length < max(train.seq_length, train.batch_size):
             raise DataError(
@@ -130,7 +150,7 @@ class Training:
             betas=(0.9, 0.99),
             fused=True,
         )
-        self.state = self.model.zero_state(train.batch_size)
+        self.state = self.model.zero_state(own)
         self.step = 0
         self.characters = 0
         self.seconds = 0.0
@@ -150,32 +170,50 @@ class Training:
     def update(self, rate: float) -> None:
         """Train on the next window of every stream, with this learning rate."""
         batch = self.batches.at(self.step)
-        # A generator seeded by the step makes every step a function of (seed, step): nothing to save or restore.
-        self.device.seed(step_seed(self.config.train.seed, self.step))
+        zeroed = batch.begins | self._forgetting()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(batch)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses, states = [], []
+        for rows in self._parts:
+            # A generator seeded by the step makes every step a function of (seed, step): nothing to save or restore.
+            self.device.seed(step_seed(self.config.train.seed, self.step))
+            self.model.deal(rows, self.config.train.batch_size)
+            loss, state = self._loss(batch.of(rows), zeroed[rows], self._state_of(rows))
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            states.append(state)
+        loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+        self.state = states[0] if len(states) == 1 else _joined(states)
+        if self.group.size > 1:
+            gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+            self.group.add([*gradients, loss])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_norm, foreach=True)
         self.optimizer.step()
         self.model.pin()
-        self._pending.append((loss.detach(), norm, batch.characters))
+        self._pending.append((loss, norm, batch.characters))
         self.step += 1
         self.characters += batch.characters
 
-    def _loss(self, batch: Batch) -> torch.Tensor:
-        """Return the mean loss of a window in nats, and carry the state to the next."""
+    def _state_of(self, rows: slice) -> State:
+        """Return the state of some of this process's streams."""
+        if len(self._parts) == 1:
+            return self.state
+        begin, end = rows.start - self._rows.start, rows.stop - self._rows.start
+        return [tuple(part[:, begin:end] for part in layer) for layer in self.state]
+
+    def _loss(self, batch: Batch, zeroed: npt.NDArray[np.bool_], state: State) -> tuple[torch.Tensor, State]:
+        """Return these streams' share in the mean loss of a window in nats, and the state after it."""
         name = self.device.name
-        if (zeroed := batch.begins | self._forgetting()).any():
+        if zeroed.any():
             begins = torch.from_numpy(zeroed).to(name)[:, None]
-            self.state = [tuple(part.masked_fill(begins, 0) for part in layer) for layer in self.state]
+            state = [tuple(part.masked_fill(begins, 0) for part in layer) for layer in state]
         inputs = torch.from_numpy(batch.inputs).to(name, non_blocking=True)
         targets = torch.from_numpy(batch.targets).to(name, non_blocking=True)
         with self.device.autocast():
-            logits, state = self.model(inputs, self.state)
-        self.state = [tuple(part.detach() for part in layer) for layer in state]
-        return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+            logits, state = self.model(inputs, state)
+        nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum")
+        return nats / batch.characters, [tuple(part.detach() for part in layer) for layer in state]
 
     def _forgetting(self) -> npt.NDArray[np.bool_]:
         """Return which streams begin this step from a zero state, (N,): each one now and then, at random.
@@ -211,13 +249,15 @@ class Training:
         return {name: _array(tensor) for name, tensor in self.model.state_dict().items()}
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return all tensors a run needs to go on."""
+        """Return all tensors a run needs to go on; of the state all processes' streams."""
+        streams = self.config.train.batch_size
         tensors = self.weights()
         for name, weight in self.model.named_parameters():
             for moment in ("exp_avg", "exp_avg_sq"):
                 tensors[f"optimizer.{moment}.{name}"] = _array(self.optimizer.state[weight][moment])
         for number, layer in enumerate(self.state):
-            tensors |= {f"state.{number}.{name}": _array(part) for name, part in zip("hc", layer, strict=False)}
+            for name, part in zip("hc", layer, strict=False):
+                tensors[f"state.{number}.{name}"] = _array(self.group.gather(part, streams))
         return tensors
 
     def scalars(self) -> dict[str, Any]:
@@ -241,7 +281,10 @@ class Training:
             }
         # fp32 holds a bf16 state exactly, and the kernels take either.
         self.state = [
-            tuple(tensors[f"state.{number}.{name}"].to(self.device.name) for name, _ in zip("hc", layer, strict=False))
+            tuple(
+                tensors[f"state.{number}.{name}"][:, self._rows].to(self.device.name)
+                for name, _ in zip("hc", layer, strict=False)
+            )
             for number, layer in enumerate(self.state)
         ]
         for name in _SCALARS:
@@ -266,6 +309,11 @@ def step_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
 
 
+def _joined(states: Sequence[State]) -> State:
+    """Put the states of several parts of the streams together."""
+    return [tuple(torch.cat(parts, 1) for parts in zip(*layers, strict=True)) for layers in zip(*states, strict=True)]
+
+
 def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy()
 
@@ -286,7 +334,7 @@ def train(
         DivergedError: where the loss is not finite; the checkpoints before it are kept.
         InputOutputError: where a checkpoint cannot be written.
     """
-    config = training.config.train
+    config, group = training.config.train, training.group
     began = time.monotonic() - training.seconds
     refreshed = saved = time.monotonic()
 
@@ -295,22 +343,25 @@ def train(
         training.settle()
         saved = time.monotonic()
         training.seconds = saved - began
-        run.save_last(_checkpoint(training, corpus, plan, with_state=True))
+        checkpoint = _checkpoint(training, corpus, plan, with_state=True)
+        if group.first:
+            run.save_last(checkpoint)
 
     def finished(reason: str) -> Finished:
         return Finished(reason, training.step, training.best_loss, training.best_step)
 
+    late = False
     while True:
-        late = plan.deadline is not None and time.monotonic() > plan.deadline and training.step > 0
         due = training.step % plan.evaluate_every == 0 or training.step == plan.steps or late
         if due and training.row_step != training.step:
             score = _evaluate(training, corpus, stop)
             if score is None:
                 break
             evaluation = _evaluation(training, corpus, plan, score, time.monotonic() - began)
-            run.append_metrics(evaluation.row())
-            if evaluation.improved:
-                run.save_best(_checkpoint(training, corpus, plan, with_state=False))
+            if group.first:
+                run.append_metrics(evaluation.row())
+                if evaluation.improved:
+                    run.save_best(_checkpoint(training, corpus, plan, with_state=False))
             save()
             yield evaluation
             if config.patience is not None and training.misses >= config.patience:
@@ -325,21 +376,31 @@ def train(
             loss, characters = training.settle()
             yield Progress(training.step, loss, characters, now - refreshed)
             refreshed = now
-        if stop():
+        # The clock is the first process's; a wish to stop may come to any.
+        late, stopped, due = group.any(
+            (
+                group.first and plan.deadline is not None and now > plan.deadline,
+                stop(),
+                group.first and now - saved > config.save_every,
+            )
+        )
+        if stopped:
             break
-        if now - saved > config.save_every:
+        if due:
             save()
     save()
     yield finished("stopped")
 
 
 def _evaluate(training: Training, corpus: Corpus, stop: Callable[[], bool]) -> evaluate.Score | None:
-    """Score the held-out text; None where `stop()` came first."""
+    """Score the held-out text; None where `stop()` came first: a process among several is not stopped here."""
+    group = training.group
     score = None
-    for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device):  # noqa: B007
-        if stop():
+    for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device, group):  # noqa: B007
+        if group.size == 1 and stop():
             return None
-    return score
+    assert score is not None
+    return evaluate.together(score, group)
 
 
 def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: evaluate.Score, seconds: float) -> Evaluation:
@@ -379,6 +440,7 @@ def _checkpoint(training: Training, corpus: Corpus, plan: Plan, *, with_state: b
         "device": training.device.name,
         "precision": training.device.precision,
         "threads": torch.get_num_threads(),
+        "processes": training.group.size,
     }
     return Checkpoint(
         config=training.config,

@@ -46,6 +46,7 @@ RANKS = {
     "tokenizer": 2,
     "cells": 2,
     "device": 2,
+    "distributed": 2,
     "config": 1,
     "errors": 0,
     "": -1,  # the package itself: its version

@@ -1,11 +1,13 @@
 """`charlstm train`."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from charlstm.checkpoint import Checkpoint
     from charlstm.corpus import Corpus
     from charlstm.device import Device
+    from charlstm.distributed import Group
     from charlstm.runs import Run
+    from charlstm.tokenizer import Tokenizer
     from charlstm.train import Finished, Plan, Training
 
 _LENGTHS = ("time", "steps", "epochs")
@@ -63,77 +67,114 @@ def train(
     Each file is a document, and --separator or --field finds several in a file. The network learns where a document
     begins and ends, and forgets at its end: no document bears on another.
 
+    Several processes train one model together where torchrun starts them, on a file system that all can see:
+    torchrun --nproc-per-node 2 --max-restarts 3 -m charlstm train CORPUS. What is lost is begun again from the last
+    save.
+
     The run is kept in checkpoints/NAME: best.safetensors (the weights with the lowest held-out loss),
     last.safetensors (where --resume goes on) and metrics.jsonl. Ctrl-C saves and stops; a second one quits at once.
     """
     began = time.monotonic()
     device_config = collect(DeviceConfig, values)
     given = {key for key in values if ctx.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT}
-    if resume:
-        if force:
-            raise UsageError("--resume and --force exclude each other: go on with the run, or write over it")
-        changes = {key: values[key] for key in given}
-        return _resume(paths, val_paths, name, runs_root, changes, device_config, open_cache(root), began)
     config = RunConfig(
         text=collect(TextConfig, values), model=collect(ModelConfig, values), train=collect(TrainConfig, values)
     )
-    if not paths:
-        raise UsageError("no CORPUS given: name a text file or a folder, like charlstm train corpus.txt")
-    return _start(paths, val_paths, name, runs_root, config, given, device_config, force, open_cache(root), began)
+    if resume and force:
+        raise UsageError("--resume and --force exclude each other: go on with the run, or write over it")
+    if not paths and (name is None or not resume):
+        raise UsageError(
+            "--resume: which run? Give its --name, or the CORPUS it was begun with"
+            if resume
+            else "no CORPUS given: name a text file or a folder, like charlstm train corpus.txt"
+        )
+    from charlstm import runs
+    from charlstm.distributed import leave
+
+    run = runs.named(name if name is not None else _name(paths[0]), runs_root)
+    group = _join(device_config, (*paths, *val_paths))
+    setting = _Setting(paths, val_paths, run, device_config, open_cache(root), group, began)
+    if group.restarts:  # torchrun has begun again after a process was lost
+        resume = group.agree(run.last.exists())
+        force = not resume
+    with _quiet(group):
+        code = (
+            _resume(setting, {key: values[key] for key in given}) if resume else _start(setting, config, given, force)
+        )
+    leave(group)
+    return code
 
 
-def _start(
-    paths: Sequence[str],
-    val_paths: Sequence[str],
-    name: str | None,
-    root: Path,
-    config: RunConfig,
-    given: set[str],
-    device_config: DeviceConfig,
-    force: bool,
-    cache: "Cache",
-    began: float,
-) -> int:
-    from charlstm import console, runs
-    from charlstm import corpus as corpora
+@dataclass(frozen=True)
+class _Setting:
+    """What a run is made with, whether it begins or goes on."""
 
-    run = runs.named(name if name is not None else _name(paths[0]), root)
-    if run.exists() and not force:
+    paths: Sequence[str]
+    val_paths: Sequence[str]
+    run: "Run"
+    device: DeviceConfig
+    cache: "Cache"
+    group: "Group"
+    began: float
+    """`time.monotonic()` at which the command began."""
+
+    def load(self, config: TextConfig, tokenizer: "Tokenizer | None" = None) -> "Corpus":
+        """Read the corpus; of the processes on a machine one does, and the others take it from the cache."""
+        from charlstm import console
+        from charlstm import corpus as corpora
+
+        with self.group.one_first(), console.reading() as watch:
+            return corpora.load(self.paths, self.val_paths, config, tokenizer, cache=self.cache, watch=watch)
+
+
+def _join(config: DeviceConfig, paths: Sequence[str]) -> "Group":
+    """Return the processes that torchrun has started this command in."""
+    from charlstm.distributed import ALONE, join
+
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return ALONE
+    if "-" in paths:
+        raise UsageError("-: several processes cannot share the standard input; give a file")
+    from charlstm.device import choose
+
+    return join(choose(config))
+
+
+@contextlib.contextmanager
+def _quiet(group: "Group") -> Iterator[None]:
+    """Have the first process alone speak; errors are told by each."""
+    if group.first:
+        yield
+        return
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+def _start(setting: _Setting, config: RunConfig, given: set[str], force: bool) -> int:
+    run, group = setting.run, setting.group
+    if group.first and run.exists() and not force:
         raise UsageError(f"{run.folder} holds a run: --resume goes on with it, --force writes over it, or give --name")
-    with console.reading() as watch:
-        corpus = corpora.load(paths, val_paths, config.text, cache=cache, watch=watch)
+    corpus = setting.load(config.text)
 
+    from charlstm import console
     from charlstm import plan as plans
 
-    with _Stop() as stop:
-        prepared = plans.prepare(config, given, corpus, device_config, began, stop)
-        if stop():  # nothing was learnt yet, and nothing is written over
+    with _Stop(group) as stop:
+        prepared = plans.prepare(config, given, corpus, setting.device, setting.began, stop, group)
+        if any(group.any([stop()])):  # nothing was learnt yet, and nothing is written over
             return stop.exit_code
         training, plan = prepared.training, prepared.plan
-        run.create()
-        _describe(run, corpus, training, plan, _why(device_config, training.device))
+        if group.first:
+            run.create()
+        _describe(run, corpus, training, plan, _why(setting.device, training.device))
         console.table(
             (choice.name.replace("_", " "), f"{choice.value:g}: {choice.reason}") for choice in prepared.choices
         )
         return _train(training, corpus, run, plan, stop)
 
 
-def _resume(
-    paths: Sequence[str],
-    val_paths: Sequence[str],
-    name: str | None,
-    root: Path,
-    given: dict[str, Any],
-    device_config: DeviceConfig,
-    cache: "Cache",
-    began: float,
-) -> int:
-    from charlstm import console, runs
-    from charlstm import corpus as corpora
-
-    if name is None and not paths:
-        raise UsageError("--resume: which run? Give its --name, or the CORPUS it was begun with")
-    run = runs.named(name if name is not None else _name(paths[0]), root)
+def _resume(setting: _Setting, given: dict[str, Any]) -> int:
+    run, group = setting.run, setting.group
     if not run.exists():
         raise InputOutputError(f"{run.folder}: no run to go on with; start it without --resume")
     checkpoint = run.load_last()
@@ -141,9 +182,10 @@ def _resume(
         raise DataError(f"{run.last}: holds weights alone; start again with --force")
     config = _changed(checkpoint.config, given)
     source = checkpoint.source
-    paths, val_paths = paths or source.paths, val_paths or source.val_paths
-    with console.reading() as watch:
-        corpus = corpora.load(paths, val_paths, config.text, checkpoint.tokenizer, cache=cache, watch=watch)
+    setting = dataclasses.replace(
+        setting, paths=setting.paths or source.paths, val_paths=setting.val_paths or source.val_paths
+    )
+    corpus = setting.load(config.text, checkpoint.tokenizer)
     if (corpus.source.sha256, corpus.source.val_sha256) != (source.sha256, source.val_sha256):
         where = " ".join((*corpus.source.paths, *corpus.source.val_paths))
         raise DataError(
@@ -154,20 +196,23 @@ def _resume(
     from charlstm import plan as plans
     from charlstm.train import Plan, Training
 
-    with _Stop() as stop:
-        device = _same_device(checkpoint, device_config)
-        training = Training(config, corpus, device)
+    with _Stop(group) as stop:
+        device = _same_device(checkpoint, setting)
+        training = Training(config, corpus, device, group)
         training.restore(checkpoint)
         plan = Plan(**checkpoint.training["plan"])
         if any(getattr(config.train, key) != getattr(checkpoint.config.train, key) for key in _LENGTHS):
-            plan = plans.make(training, corpus, config.train, began, stop)
+            plan = plans.make(training, corpus, config.train, setting.began, stop)
         if training.step >= plan.steps and training.row_step == training.step:
+            if group.restarts:  # all was done when a process was lost
+                return 0
             raise UsageError(
                 f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time"
             )
-        if stop():
+        if any(group.any([stop()])):
             return stop.exit_code
-        run.cut_metrics(training.step)
+        if group.first:
+            run.cut_metrics(training.step)
         _describe(run, corpus, training, plan, f"going on from step {training.step:,}")
         return _train(training, corpus, run, plan, stop)
 
@@ -194,16 +239,22 @@ def _changed(config: RunConfig, given: dict[str, Any]) -> RunConfig:
     return RunConfig(**parts)
 
 
-def _same_device(checkpoint: "Checkpoint", config: DeviceConfig) -> "Device":
+def _same_device(checkpoint: "Checkpoint", setting: _Setting) -> "Device":
     """Return the device that the run used, or the one asked for; warn where the result will not be the same."""
     import torch
 
     from charlstm import console
     from charlstm.device import Device, choose
 
-    before = checkpoint.training or {}
+    before = {"processes": 1} | (checkpoint.training or {})
+    config = setting.device
     device = Device(choose(config), before["precision"] if config.precision == "auto" else config.precision)
-    now = {"device": device.name, "precision": device.precision, "threads": torch.get_num_threads()}
+    now = {
+        "device": device.name,
+        "precision": device.precision,
+        "threads": torch.get_num_threads(),
+        "processes": setting.group.size,
+    }
     for key, value in now.items():
         if value != before[key]:
             console.warn(f"{key} {value}, but {before[key]} before: the run goes on, to rounding but not to the bit")
@@ -318,12 +369,16 @@ def _name(path: str) -> str:
 
 
 class _Stop:
-    """Turns the first SIGINT or SIGTERM into a wish to stop; the second one ends the process at once."""
+    """Turns the first SIGINT or SIGTERM into a wish to stop; the second one ends the process at once.
+
+    Not so among several processes: torchrun itself sends each of them another signal, and ends those that are slow.
+    """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, group: "Group") -> None:
         self.exit_code = 0
+        self._patient = group.size > 1
 
     def __call__(self) -> bool:
         return self.exit_code != 0
@@ -337,7 +392,9 @@ class _Stop:
             signal.signal(number, handler)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.exit_code = 128 + number
+        self.exit_code = self.exit_code or 128 + number
+        if self._patient:
+            return
         for each in self._SIGNALS:
             signal.signal(each, signal.SIG_DFL)
         # os.write, because a handler may come in the middle of a print.

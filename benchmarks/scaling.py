@@ -5,10 +5,12 @@ Every measurement is a process of its own, so that its peak memory is its own.
     python benchmarks/scaling.py corpus --megabytes 1 16 256 2048 --folder FOLDER
     python benchmarks/scaling.py model [--plot PNG]
     python benchmarks/scaling.py processes
+    python benchmarks/scaling.py predict
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import re
@@ -24,7 +26,7 @@ STEPS = 12
 ROUNDS = 3
 DEFAULT = {"hidden_size": 512, "num_layers": 1, "batch_size": 32, "seq_length": 64}
 VARIED: dict[str, tuple[int, ...]] = {
-    "hidden_size": (128, 256, 512, 1024, 2048),
+    "hidden_size": (128, 256, 512, 768, 1024, 1536, 2048),
     "num_layers": (1, 2, 3, 4),
     "batch_size": (8, 32, 128, 512),
     "seq_length": (16, 64, 256),
@@ -163,38 +165,93 @@ def model_table(precision: str, plot: Path | None) -> None:
                 f"| {found['megabytes']:,.0f} MB |",
                 flush=True,
             )
-    print(json.dumps(fit(rows)))
+    for name, value in fit(rows, 2 if precision == "bf16" else 4).items():
+        print(f"{name}: {value:.3g}")
     if plot:
         draw(rows, plot)
 
 
-def fit(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Fit seconds = operations / rate + weights * cost + (steps in time) * cost, by relative errors."""
+def fit(rows: list[dict[str, Any]], width: int) -> dict[str, float]:
+    """Fit the cost model of docs/scaling.md by relative errors: what a step takes is a sum of four costs.
+
+    Args:
+        rows: what was measured.
+        width: bytes of a number of the recurrent matrix.
+    """
     import numpy as np
 
-    operations = np.array([6.0 * row["parameters"] * row["batch_size"] * row["seq_length"] for row in rows])
-    weights = np.array([float(row["parameters"]) for row in rows])
-    recurrent = np.array([float(row["seq_length"] * row["num_layers"]) for row in rows])
     seconds = np.array([row["seconds"] for row in rows])
-    columns = np.stack([operations, weights, recurrent], 1) / seconds[:, None]
-    solution = np.ones(3)
-    active = [0, 1, 2]
-    while active:  # no cost is negative
-        found, *_ = np.linalg.lstsq(columns[:, active], np.ones(len(rows)), rcond=None)
-        solution = np.zeros(3)
-        solution[active] = found
-        if (found >= 0).all():
-            break
-        active = [number for number, value in zip(active, found, strict=True) if value > 0]
-    predicted = np.stack([operations, weights, recurrent], 1) @ solution
-    error = np.abs(predicted / seconds - 1)
-    return {
-        "operations a second": float(1 / solution[0]),
-        "nanoseconds a weight": float(solution[1] * 1e9),
-        "microseconds a time step and layer": float(solution[2] * 1e6),
-        "median error": float(np.median(error)),
-        "largest error": float(error.max()),
-    }
+
+    def costs(cache: float) -> Any:
+        return np.array(
+            [
+                (
+                    6.0 * row["parameters"] * row["batch_size"] * row["seq_length"],
+                    row["parameters"],
+                    row["seq_length"] * row["num_layers"],
+                    2 * row["seq_length"] * row["num_layers"] * max(0, 4 * row["hidden_size"] ** 2 * width - cache),
+                )
+                for row in rows
+            ]
+        )
+
+    best: dict[str, float] = {}
+    for megabytes in np.arange(0.5, 16.5, 0.5):
+        columns = costs(megabytes * 1e6) / seconds[:, None]
+        active = [0, 1, 2, 3]
+        while True:  # no cost is negative
+            found, *_ = np.linalg.lstsq(columns[:, active], np.ones(len(rows)), rcond=None)
+            if (found > 0).all():
+                break
+            active = [number for number, value in zip(active, found, strict=True) if value > 0]
+        each = np.zeros(4)
+        each[active] = found
+        error = np.abs(columns @ each - 1)
+        if not best or error.max() < best["largest error"]:
+            best = {
+                "operations a second": float(1 / each[0]),
+                "nanoseconds a weight": float(each[1] * 1e9),
+                "microseconds a time step and layer": float(each[2] * 1e6),
+                "bytes a second beyond the cache": float(1 / each[3]) if each[3] else math.inf,
+                "cache, MB": float(megabytes),
+                "median error": float(np.median(error)),
+                "largest error": float(error.max()),
+            }
+    return best
+
+
+GPU = {  # assumed, not measured: of an H200's 990e12 operations a second, 4.8e12 bytes a second
+    "operations a second": 2e14,
+    "seconds a weight": 28 / 4.8e12,  # gradient read; weight and two moments read and written
+    "seconds a time step and layer": 20e-6,
+    "bytes a second within 8": 450e9,  # NVLink, one direction
+    "bytes a second beyond 8": 50e9,  # a network of 400 Gbit/s for each
+}
+
+
+def predict() -> None:
+    """Print what the cost model says of one large network on 1, 8 and 64 GPUs: a prediction from assumed figures."""
+    from charlstm import recipe
+    from charlstm.config import ModelConfig
+
+    model, window = ModelConfig(hidden_size=2048, num_layers=4), 256
+    parameters = recipe.parameters(model, 96)
+    print(f"{model.words}, {parameters / 1e6:.0f} M parameters, window {window}")
+    print("| GPUs | streams each | seconds a step | of them exchange | characters/s | of so many times one |")
+    print("|---|---|---|---|---|---|")
+    one = 0.0
+    for gpus, streams in ((1, 256), (8, 256), (64, 256), (8, 32), (64, 4)):
+        width = GPU["bytes a second within 8" if gpus <= 8 else "bytes a second beyond 8"]
+        exchange = 2 * (gpus - 1) / gpus * 4 * parameters / width  # a ring's all-reduce of fp32 gradients
+        seconds = (
+            6 * parameters * streams * window / GPU["operations a second"]
+            + parameters * GPU["seconds a weight"]
+            + window * model.num_layers * GPU["seconds a time step and layer"]
+            + exchange
+        )
+        speed = gpus * streams * window / seconds
+        one = one or speed
+        print(f"| {gpus} | {streams} | {seconds:.4f} | {exchange:.4f} | {speed:,.0f} | {speed / one / gpus:.0%} |")
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
@@ -212,7 +269,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             axis = axes[line][column]
             axis.plot(values, [row[key] for row in own], marker="o")
             axis.set_xscale("log", base=2)
-            axis.set_xticks(values, [str(value) for value in values])
+            shown = values if len(values) < 6 else values[::2]
+            axis.set_xticks(shown, [str(value) for value in shown], minor=False)
             axis.set_ylim(bottom=0)
             axis.set_xlabel(name)
             axis.grid(alpha=0.3)
@@ -250,7 +308,7 @@ def processes_table(precision: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["corpus", "model", "processes"])
+    parser.add_argument("what", choices=["corpus", "model", "processes", "predict"])
     parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 16, 256])
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
@@ -260,8 +318,10 @@ def main() -> None:
         corpus_table(options.megabytes, options.folder)
     elif options.what == "model":
         model_table(options.precision, options.plot)
-    else:
+    elif options.what == "processes":
         processes_table(options.precision)
+    else:
+        predict()
 
 
 if __name__ == "__main__":

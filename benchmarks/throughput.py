@@ -77,13 +77,41 @@ def compare_cells(corpus: corpora.Corpus, rounds: int, steps: int) -> None:
         alternate(dict(reversed(updates.items())), rounds, "characters/s")
 
 
+def compare_frames(path: str, rounds: int, steps: int) -> None:
+    """Print the characters a second of a text of a document a line, framed and as one stream; an end counts as one."""
+    for precision in ("bf16", "fp32"):
+        for size in (256, 512):
+            print(f"\n1 x {size}, batch 32, window 64, {precision}")
+            ways = {}
+            for name, separator in (("framed", r"\n"), ("one stream", None)):
+                text = TextConfig(separator=separator)
+                corpus = corpora.load([path], [], text)
+                config = RunConfig(text=text, model=ModelConfig(hidden_size=size), train=TrainConfig(epochs=1))
+                training = Training(config, corpus, Device("cpu", precision))
+                training.update(1e-3)
+
+                def way(training=training) -> float:
+                    before, began = training.characters, time.perf_counter()
+                    for _ in range(steps):
+                        training.update(1e-3)
+                    training.settle()
+                    return (training.characters - before) / (time.perf_counter() - began)
+
+                ways[name] = way
+            alternate(ways, rounds, "characters/s")
+
+
 @click.command()
 @click.option("--rounds", default=9, show_default=True)
 @click.option("--steps", default=30, show_default=True)
 @click.option("--cells", is_flag=True, help="Compare the recurrences instead, at 1 x 256.")
-def main(rounds: int, steps: int, cells: bool) -> None:
+@click.option("--framed", metavar="FILE", help="Compare this text, a document a line, with the same as one stream.")
+def main(rounds: int, steps: int, cells: bool, framed: str | None) -> None:
     """Print characters a second of both."""
     choose(DeviceConfig(device="cpu"))  # sets the allocator as `charlstm train` does: for both
+    if framed:
+        compare_frames(framed, rounds, steps)
+        return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "docs.txt"
         path.write_text("\n".join(topics.values()), encoding="utf-8")

@@ -1,10 +1,10 @@
-# `make demo` and `make test` need Python 3.11 or newer, and an index to install packages from.
+# `make demo`, `make torture` and `make test` need Python 3.11 or newer, and an index to install packages from.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint data bench clean
+.PHONY: demo test torture lint data bench clean
 
 demo: data/python-docs.txt $(INSTALLED)
 	$(BIN)/charlstm train data/python-docs.txt --time 2m --force
@@ -13,6 +13,9 @@ demo: data/python-docs.txt $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+torture: $(INSTALLED)
+	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

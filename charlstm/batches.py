@@ -4,8 +4,8 @@ The text is cut into `batch_size` segments of equal length (to one id). Stream n
 `seq_length`; in the next epoch it reads segment n + 1, so that its recurrent state goes on with the very text that
 follows, and only the stream that wraps to the beginning of the text has its state zeroed.
 
-With `jitter` the borders between the segments lie elsewhere in every epoch, by up to a window, and so do the places
-where windows begin: no character is always the first of its window, and the gradient of no dependency is always cut.
+With `jitter` the windows of a segment begin elsewhere in every epoch: no character is always the first of its window,
+and the gradient of no dependency is always cut. Still every character is predicted exactly once an epoch.
 
 Framed documents lie in another order in every epoch. The input before a `<start>` is always an `<end>`, which takes the
 state back to its beginning (`model.py`), and the `<start>` itself is no target: nothing is to be learnt from it. As no
@@ -63,9 +63,9 @@ class Batches:
             split: the text.
             tokenizer: of its ids; without frames all documents are one.
             batch_size: number of streams; no more than there are ids.
-            seq_length: ids a window has at most; with jitter on average, and up to twice as many in a short text.
-            jitter: whether windows begin elsewhere in every epoch; a stream then reads every id once in `batch_size`
-                epochs, but all streams together read some ids twice in one epoch and not in another.
+            seq_length: ids a window has at most; with jitter the first and the last of a segment have between half and
+                one and a half times as many.
+            jitter: whether windows begin elsewhere in every epoch.
             shuffle: the seed of the order in which framed documents lie in each epoch; by default it is their own.
         """
         self._ids = split.ids
@@ -77,18 +77,18 @@ class Batches:
         self._epoch = -1
         self._bounds = np.arange(batch_size + 1) * len(self._ids) // batch_size
         sizes = np.diff(self._bounds)
-        self._reach = min(seq_length, int(sizes.min())) if jitter else 0  # ids that a border moves at most
+        self._jitter = jitter
+        self._longest = int(sizes.max())
         # Windows of equal length (to one id), rather than full ones and a short one whose gradient is all noise.
-        self.windows = -(-int(sizes.max()) // seq_length)
+        self.windows = -(-self._longest // seq_length)
         """Windows, and so steps, an epoch has."""
 
     def at(self, step: int) -> Batch:
         """Return the batch that step number `step`, counted from 0, trains on."""
         epoch, window = divmod(step, self.windows)
         segments = (np.arange(len(self._bounds) - 1) + epoch) % (len(self._bounds) - 1)
-        begin, end = self._borders(epoch)[segments], self._borders(epoch + 1)[segments + 1]
-        longest = int((end - begin).max())
-        inner = np.arange(longest * window // self.windows, longest * (window + 1) // self.windows)
+        begin, end = self._bounds[segments], self._bounds[segments + 1]
+        inner = np.arange(self._cut(epoch, window), self._cut(epoch, window + 1))
         places = begin + inner[:, None]  # (T, N), in the order of this epoch
         inside = places < end
         positions, first = self._ordered(epoch).find(np.minimum(places, len(self._ids) - 1))
@@ -111,11 +111,12 @@ class Batches:
             self._order, self._epoch = _Order(self._starts, len(self._ids), shuffled), epoch
         return self._order
 
-    def _borders(self, epoch: int) -> Positions:
-        """Return where the segments begin and end; multiples of the golden ratio spread evenly over a window."""
-        borders = self._bounds.copy()
-        borders[1:-1] += int(self._reach * (epoch * _GOLDEN_RATIO % 1))
-        return borders
+    def _cut(self, epoch: int, window: int) -> int:
+        """Return where in its segment a window begins; multiples of the golden ratio spread evenly over a window."""
+        if not 0 < window < self.windows:
+            return self._longest if window else 0
+        shift = epoch * _GOLDEN_RATIO % 1 - 0.5 if self._jitter else 0
+        return max(window, int(self._longest * (window + shift) / self.windows))
 
 
 class _Order:

@@ -30,6 +30,8 @@ class Limits:
         if self.choices:
             return None if value in self.choices else f"must be one of {', '.join(self.choices)}"
         if isinstance(value, (int, float)):
+            if isinstance(value, int) and abs(value) >= 2**63:
+                return "must be a number of at most 18 digits"
             if not math.isfinite(value):
                 return "must be a finite number"
             for holds, words in (

@@ -9,7 +9,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from charlstm.errors import InputOutputError, os_reason
 
@@ -109,12 +109,50 @@ class Output:
 
 def error(message: str) -> None:
     """Say what went wrong, in one line."""
-    _stderr().print(f"[bold red]error:[/] {_escape(message)}", soft_wrap=True, highlight=False)
+    _stderr().print(f"[bold red]error:[/] {_escape(_one_line(message))}", soft_wrap=True, highlight=False)
 
 
 def warn(message: str) -> None:
     """Say what a user should know, in one line."""
-    _stderr().print(f"[yellow]note:[/] {_escape(message)}", soft_wrap=True, highlight=False)
+    _stderr().print(f"[yellow]note:[/] {_escape(_one_line(message))}", soft_wrap=True, highlight=False)
+
+
+def _one_line(message: str) -> str:
+    return message.replace("\r", "\u240d").replace("\n", "\u2424").replace("\t", "\u2409")
+
+
+@contextlib.contextmanager
+def unfailing_stderr() -> Iterator[None]:
+    """Have no command end because what it says on the way cannot be written: to a closed terminal, say, or a full disk.
+
+    A run of hours is worth more than the line that tells of it.
+    """
+    before = sys.stderr
+    if before is not None:
+        sys.stderr = cast("TextIO", _Unfailing(before))
+    try:
+        yield
+    finally:
+        sys.stderr = before
+
+
+class _Unfailing:
+    """A stream whose failures go unheard."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def plain(message: str) -> None:
@@ -233,12 +271,23 @@ class TrainingView:
 
     def show(self, record: "Record") -> None:
         """Draw what happened."""
-        from charlstm.train import Evaluation, Progress
+        from charlstm.train import Evaluation, Halved, Progress, Unsaved
 
         if isinstance(record, Progress):
             self._progress(record)
         elif isinstance(record, Evaluation):
             self._evaluation(record)
+        elif isinstance(record, Halved):
+            self._note(f"step {record.step:,} was undone, as its loss was not finite; half the learning rate from here")
+        elif isinstance(record, Unsaved):
+            self._note(f"not saved at step {record.step:,}, and tried again later: {record.reason}")
+
+    def _note(self, message: str) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        warn(message)
+        if self._bar is not None:
+            self._bar.refresh()
 
     def _progress(self, record: "Progress") -> None:
         speed = record.characters / max(record.seconds, 1e-9)

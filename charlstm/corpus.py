@@ -238,6 +238,8 @@ class _Gathered:
     """Where the documents end, ascending; none is empty."""
     sha256: str
     skipped: tuple[Skipped, ...]
+    watch: Callable[[], None]
+    """Told, as one who may want to stop it, that the work goes on."""
 
     @property
     def length(self) -> int:
@@ -248,6 +250,7 @@ class _Gathered:
         """Yield the text piece by piece, and where each piece begins. A mapped file would count as memory used."""
         with self.file.open("rb") as file:
             for begin in range(0, self.length, _BLOCK):
+                self.watch()
                 yield begin, np.frombuffer(file.read(_BLOCK * self.dtype.itemsize), self.dtype)
 
 
@@ -282,7 +285,9 @@ def _gather(
             if hashes is not None and hashes[position] != found[-1]:
                 raise InputOutputError(f"{file.path}: changed while it was read; start again when it is complete")
     sha256 = _combined(found if hashes is None else hashes)
-    return _Gathered(place, numbers.dtype, numbers.alphabet(), numbers.ends(), sha256, tuple(skipped))
+    return _Gathered(
+        place, numbers.dtype, numbers.alphabet(), numbers.ends(), sha256, tuple(skipped), lambda: watch(total, total)
+    )
 
 
 class _Numbers:

@@ -2,9 +2,11 @@
 
 import contextlib
 import ctypes
+import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -59,6 +61,28 @@ def choose(config: DeviceConfig) -> str:
     return config.device
 
 
+def machine(device: Device) -> dict[str, str | int]:
+    """Return what a result depends on, to the bit."""
+    return {
+        "device": device.name,
+        "precision": device.precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "processor": processor(device.name),
+    }
+
+
+def processor(name: str) -> str:
+    """Return what a processor is called, and for a CPU which of its instructions torch uses."""
+    if name == "cuda":
+        return torch.cuda.get_device_name()
+    with contextlib.suppress(OSError):  # Linux says more than Python
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def _keep_freed_memory() -> None:
     """Have glibc keep the large blocks that a step frees for the next one.
 
@@ -77,4 +101,7 @@ def has_bf16(name: str) -> bool:
     """Return whether the processor computes bf16 in hardware."""
     if name == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return name == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    try:
+        return name == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch without these kernels
+        return False

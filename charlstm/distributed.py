@@ -3,6 +3,8 @@
 import contextlib
 import datetime
 import os
+import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -115,8 +117,41 @@ def join(device: str) -> Group:
     if device == "cuda":
         torch.cuda.set_device(local_rank)
     backends = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
-    _guarded(lambda it: distributed.init_process_group(it, timeout=_PATIENCE), backends)
+
+    def meet(backends: str) -> None:
+        store, _, _ = next(distributed.rendezvous("env://", timeout=_PATIENCE))  # type: ignore[attr-defined]
+        fresh = distributed.PrefixStore(_token(store, rank, size), store)  # type: ignore[attr-defined]
+        distributed.init_process_group(backends, timeout=_PATIENCE, store=fresh, rank=rank, world_size=size)
+
+    _guarded(meet, backends)
     return Group(rank, size, local_rank, int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")))
+
+
+def _token(store: Any, rank: int, size: int) -> str:
+    """Return a word that all processes of this start of the job have agreed on, and no earlier start.
+
+    torchrun keeps one store for all restarts: in it lie the addresses of processes that are gone, and whoever took them
+    for the new ones would wait for ever (pytorch/pytorch issue 135712). Its count of restarts need not be the same on
+    every machine. So the first process draws a word; each of the others answers with one of its own, and goes on when
+    the first one has written down that answer.
+    """
+    mine = secrets.token_hex(8)
+    others = range(1, size)
+    if rank == 0:
+        store.set("token", mine)
+        answers = [f"{mine}/{other}" for other in others]
+        store.wait(answers, _PATIENCE)
+        store.set(f"{mine}/all", b" ".join(store.get(answer) for answer in answers))
+        return mine
+    while True:
+        token: str = store.get("token").decode()  # waits for the first
+        store.set(f"{token}/{rank}", mine)
+        for _ in range(20):
+            if store.check([f"{token}/all"]):
+                break
+            time.sleep(0.01)
+        if store.check([f"{token}/all"]) and mine in store.get(f"{token}/all").decode().split():
+            return token
 
 
 def leave(group: Group) -> None:

@@ -23,6 +23,7 @@ WARM_UP = 512
 """Characters a stream reads before those it scores, so that its state is that of the whole text read in one go."""
 MAX_STREAMS = 64
 _MAX_LOGITS = 1 << 22  # logits held at a time (16 MB)
+_LEAST_WINDOW = 16
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,9 @@ def _windows(
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits, (T, N, V), of one window of all of this process's streams after the other."""
     ids = split.ids
-    streams = max(1, min(MAX_STREAMS, len(ids) // (4 * WARM_UP)))
-    seq_length = max(16, min(WARM_UP, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
+    most = _MAX_LOGITS // (_LEAST_WINDOW * tokenizer.vocab_size)
+    streams = max(1, min(MAX_STREAMS, len(ids) // (4 * WARM_UP), most))
+    seq_length = max(_LEAST_WINDOW, min(WARM_UP, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
     batches = Batches(split, tokenizer, streams, seq_length)
     rows = group.rows(streams)
     if rows.start == rows.stop:  # fewer streams than processes

@@ -1,20 +1,26 @@
 """A run's folder: its checkpoints, its metrics, and how a checkpoint is found by name."""
 
+import contextlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from charlstm import checkpoint as checkpoints
+from charlstm import durable
 from charlstm.checkpoint import Checkpoint
-from charlstm.errors import DataError, InputOutputError, UsageError, os_reason
+from charlstm.errors import CharLSTMError, DataError, InputOutputError, UsageError, os_reason
 
 ROOT = Path("checkpoints")
 """Where runs are kept, below the current folder."""
 PRETRAINED = "shakespeare"
 """The run that comes with the package."""
+_LOCK = ".lock"
+_PAUSES = (0.2, 1.0)  # seconds before a save that failed is tried again
 
 
 @dataclass(frozen=True)
@@ -51,74 +57,133 @@ class Run:
         """Return whether something was already written here."""
         return any(os.path.lexists(file) for file in self._files)
 
-    def create(self) -> None:
-        """Make the folder, empty of an earlier run's files.
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every other process from training into this folder; the lock of a dead process is none.
 
         Raises:
             InputOutputError: where the folder cannot be written.
+            UsageError: where another process trains into it.
+        """
+        import filelock
+
+        lock = filelock.FileLock(self.folder / _LOCK)
+        new = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UsageError(
+                f"{self.folder}: another process is training this run; wait for it, or give another --name"
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # which tells that a folder is not empty
+                if [file.name for file in self.folder.iterdir()] == [_LOCK]:  # it came to nothing
+                    (self.folder / _LOCK).unlink()
+                for folder in new:
+                    folder.rmdir()
+            lock.release()
+
+    def create(self, size: int) -> None:
+        """Make the folder ready for a run whose generations take `size` bytes; an earlier run's files are removed.
+
+        Raises:
+            InputOutputError: where the folder cannot be written, or the disk is too full.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for file in self._files:
                 file.unlink(missing_ok=True)
-            # Told now rather than after the first minutes of training.
-            checkpoints.write_atomically(self.metrics, b"")
         except OSError as error:
-            raise InputOutputError(
-                f"{self.folder}: cannot be written ({os_reason(error)}); choose another --checkpoints folder"
-            ) from error
+            raise self._unwritable(error) from error
+        self.make_room(size)
+        # Told now rather than after the first minutes of training.
+        durable.write(self.metrics, b"")
 
-    def save_best(self, checkpoint: Checkpoint) -> None:
-        """Write the best weights."""
-        checkpoints.save(self.best, checkpoint)
+    def make_room(self, size: int) -> None:
+        """Remove what killed processes left half-written, and see that the disk takes what is to come.
 
-    def save_last(self, checkpoint: Checkpoint) -> None:
-        """Write the newest state; the one before it becomes `previous`."""
+        Args:
+            size: bytes of a generation.
+
+        Raises:
+            InputOutputError: where it does not.
+        """
         try:
-            if self.last.exists():
-                self.last.replace(self.previous)
+            for file in durable.unfinished(self.folder):
+                file.unlink()
+            there = sum(file.stat().st_size for file in self._files if file.is_file())
+            free = shutil.disk_usage(self.folder).free
         except OSError as error:
-            raise InputOutputError(f"{self.last}: cannot be renamed ({os_reason(error)}); check the folder") from error
-        checkpoints.save(self.last, checkpoint)
+            raise self._unwritable(error) from error
+        # The newest state, the one before it, the one that is being written, and the best weights.
+        missing = 4 * size - there - free
+        if missing > 0:
+            raise InputOutputError(
+                f"{self.folder}: the run needs {4 * size / 1e6:,.0f} MB there, and {missing / 1e6:,.0f} MB of it are "
+                "not free; free some space, or choose another --checkpoints folder"
+            )
 
-    def load_last(self) -> Checkpoint:
-        """Return the newest state that is whole.
+    def save(self, last: Checkpoint, best: Checkpoint | None = None) -> None:
+        """Write a generation: the best weights, where they are new, the metrics and the newest state.
+
+        What fails is tried three times. No generation speaks of best weights that are not written.
+
+        Raises:
+            InputOutputError: where it still fails; what was there before can be loaded.
+        """
+        rows = "".join(json.dumps(row) + "\n" for row in (last.training or {}).get("rows", ()))
+        for pause in _PAUSES:
+            try:
+                return self._write(last, best, rows.encode())
+            except InputOutputError:
+                time.sleep(pause)
+        return self._write(last, best, rows.encode())
+
+    def _write(self, last: Checkpoint, best: Checkpoint | None, rows: bytes) -> None:
+        if best is not None:
+            checkpoints.save(self.best, best)
+        durable.write(self.metrics, rows)
+        checkpoints.save(self.last, last, keep=self.previous)
+
+    def load_last(self) -> tuple[Checkpoint, CharLSTMError | None]:
+        """Return the newest state that is whole, and what was wrong with a newer one.
 
         Raises:
             DataError: where none of them is.
             InputOutputError: where there is none.
         """
         try:
-            return checkpoints.load(self.last)
-        except (DataError, InputOutputError):
+            return checkpoints.load(self.last), None
+        except (DataError, InputOutputError) as error:
             if not self.previous.exists():
                 raise
-            return checkpoints.load(self.previous)
+            return checkpoints.load(self.previous), error
 
-    def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add a row to the metrics."""
+    def drop_damaged(self) -> None:
+        """Make the state before the newest the newest: the next one to be kept as `previous` is then whole.
+
+        Raises:
+            InputOutputError: where the folder cannot be written.
+        """
         try:
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            self.previous.replace(self.last)
+            durable.sync_folder(self.folder)
         except OSError as error:
-            raise InputOutputError(
-                f"{self.metrics}: cannot be written ({os_reason(error)}); free some space"
-            ) from error
+            raise self._unwritable(error) from error
 
-    def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows of the metrics; a row that a kill cut off is left out."""
-        if not self.metrics.exists():
-            return
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except ValueError:
-                return
+    def read_metrics(self) -> Sequence[dict[str, Any]]:
+        """Return the rows of the metrics."""
+        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
 
-    def cut_metrics(self, step: int) -> None:
-        """Drop the rows after `step`: the run goes on from there and writes them again."""
-        rows = [row for row in self.read_metrics() if row["step"] <= step]
-        checkpoints.write_atomically(self.metrics, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    def _unwritable(self, error: OSError) -> InputOutputError:
+        return InputOutputError(
+            f"{self.folder}: cannot be written ({os_reason(error)}); choose another --checkpoints folder"
+        )
 
 
 def named(name: str, root: Path = ROOT) -> Run:

@@ -147,7 +147,7 @@ class CharTokenizer(_Frames):
         self._ids[codes] = np.arange(1, 1 + len(characters))
         self._newline = int(self._ids[ord("\n")])
         self._codes = np.concatenate([[ord(REPLACEMENT)], codes, [ord("\n")] * 2 * framed]).astype("<u4")
-        self.unknown_nats = float(np.log(_SCALAR_VALUES - len(characters)))
+        self.unknown_nats = float(np.log(max(1, _SCALAR_VALUES - len(characters))))
 
     @classmethod
     def fit(cls, text: str, min_count: int = 1, *, framed: bool = False) -> "CharTokenizer":

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 
 from charlstm import evaluate, runs, sample
 from charlstm.batches import IGNORE, Batch, Batches
-from charlstm.checkpoint import Checkpoint
+from charlstm.checkpoint import MOMENTS, Checkpoint
 from charlstm.config import RunConfig, SampleConfig, TrainConfig
 from charlstm.corpus import Corpus
-from charlstm.device import Device
+from charlstm.device import Device, machine
 from charlstm.distributed import ALONE, Group
-from charlstm.errors import DataError, DivergedError, UsageError
+from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
 from charlstm.model import CharLSTM, State
 from charlstm.stepper import Stepper
 
@@ -38,6 +38,8 @@ class Plan:
     evaluate_every: int
     deadline: float | None = None
     """`time.monotonic()` at which the run ends even if steps are left, because the machine became slower."""
+    limit: float = math.inf
+    """`time.monotonic()` at which even the last evaluation is given up."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,21 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Halved:
+    """A step was undone, as its loss or gradient was not finite: the learning rate is half of what it was."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """The state could not be saved; the run goes on, and it is tried again."""
+
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """Why the run ended."""
 
@@ -86,7 +103,7 @@ class Finished:
     best_step: int | None
 
 
-Record = Progress | Evaluation | Finished
+Record = Progress | Evaluation | Halved | Unsaved | Finished
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
@@ -160,7 +177,9 @@ class Training:
         self.best_loss: float | None = None
         self.best_step: int | None = None
         self.misses = 0
-        self._pending: list[tuple[torch.Tensor, torch.Tensor, int]] = []
+        self.halved = False
+        self.rows: list[dict[str, Any]] = []
+        self._pending: list[tuple[torch.Tensor, int]] = []
 
     @property
     def epoch(self) -> float:
@@ -168,11 +187,18 @@ class Training:
         return self.step / self.batches.windows
 
     def update(self, rate: float) -> None:
-        """Train on the next window of every stream, with this learning rate."""
+        """Train on the next window of every stream, with this learning rate.
+
+        Where the loss or the gradient is not finite, nothing is learnt from this window, and the rate is halved from
+        here on.
+
+        Raises:
+            DivergedError: where that happens a second time.
+        """
         batch = self.batches.at(self.step)
         zeroed = batch.begins | self._forgetting()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate / 2 if self.halved else rate
         self.optimizer.zero_grad()
         losses, states = [], []
         for rows in self._parts:
@@ -184,15 +210,20 @@ class Training:
             losses.append(loss.detach())
             states.append(state)
         loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
-        self.state = states[0] if len(states) == 1 else _joined(states)
         if self.group.size > 1:
             gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
             self.group.add([*gradients, loss])
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_norm, foreach=True)
+        self.step += 1
+        if not math.isfinite(loss + norm):
+            if self.halved:
+                raise DivergedError(f"the loss is not a finite number at step {self.step:,}, for the second time")
+            self.halved = True
+            return
         self.optimizer.step()
         self.model.pin()
-        self._pending.append((loss, norm, batch.characters))
-        self.step += 1
+        self.state = states[0] if len(states) == 1 else _joined(states)
+        self._pending.append((loss, batch.characters))
         self.characters += batch.characters
 
     def _state_of(self, rows: slice) -> State:
@@ -225,24 +256,18 @@ class Training:
         return source.random(self.config.train.batch_size) < _FORGETTING
 
     def settle(self) -> tuple[float, int]:
-        """Fetch the losses since the last call; return their mean and the characters they are of.
-
-        Raises:
-            DivergedError: where a loss or a gradient was not finite.
-        """
+        """Fetch the losses since the last call; return their mean and the characters they are of."""
         pending, self._pending = self._pending, []
         if not pending:
             return math.nan, 0
-        numbers = torch.stack([torch.stack((loss, norm)) for loss, norm, _ in pending]).tolist()
-        total = 0.0
-        for (loss, norm), (_, _, characters) in zip(numbers, pending, strict=True):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise DivergedError(f"the loss is no longer a finite number near step {self.step}")
-            total += loss * characters
-            self.nats_since_row += loss * characters
-            self.characters_since_row += characters
-        characters = sum(count for _, _, count in pending)
-        return total / characters, characters
+        losses = torch.stack([loss for loss, _ in pending]).tolist()
+        nats = 0.0
+        for loss, (_, characters) in zip(losses, pending, strict=True):
+            nats += loss * characters
+            self.nats_since_row += loss * characters  # one by one: a sum that no call of this function rounds anew
+        characters = sum(count for _, count in pending)
+        self.characters_since_row += characters
+        return nats / characters, characters
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return the model's tensors by name."""
@@ -253,8 +278,9 @@ class Training:
         streams = self.config.train.batch_size
         tensors = self.weights()
         for name, weight in self.model.named_parameters():
-            for moment in ("exp_avg", "exp_avg_sq"):
-                tensors[f"optimizer.{moment}.{name}"] = _array(self.optimizer.state[weight][moment])
+            moments = self.optimizer.state.get(weight, {})  # none before the first step
+            for moment in MOMENTS:
+                tensors[f"optimizer.{moment}.{name}"] = _array(moments.get(moment, torch.zeros_like(weight)))
         for number, layer in enumerate(self.state):
             for name, part in zip("hc", layer, strict=False):
                 tensors[f"state.{number}.{name}"] = _array(self.group.gather(part, streams))
@@ -274,10 +300,11 @@ class Training:
             raise DataError("this checkpoint holds weights alone: a run goes on from last.safetensors")
         tensors = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.tensors.items()}
         self.model.load_state_dict({name: tensors[name] for name in checkpoint.weights})
+        updates = float(checkpoint.step - checkpoint.training["halved"])  # an undone step was none
         for name, weight in self.model.named_parameters():
             self.optimizer.state[weight] = {
-                "step": torch.tensor(float(checkpoint.step), device=weight.device),
-                **{m: tensors[f"optimizer.{m}.{name}"].to(weight.device) for m in ("exp_avg", "exp_avg_sq")},
+                "step": torch.tensor(updates, device=weight.device),
+                **{m: tensors[f"optimizer.{m}.{name}"].to(weight.device) for m in MOMENTS},
             }
         # fp32 holds a bf16 state exactly, and the kernels take either.
         self.state = [
@@ -301,6 +328,8 @@ _SCALARS = (
     "best_loss",
     "best_step",
     "misses",
+    "halved",
+    "rows",
 )
 
 
@@ -327,77 +356,124 @@ def train(
 ) -> Iterator[Record]:
     """Train until the plan's end, patience's end, the deadline or `stop()`; yield what happens.
 
-    Every evaluation writes a row of metrics and the checkpoints; between them the state is saved every
+    Every evaluation writes a generation: a row of metrics and the checkpoints; between them one is written every
     `save_every` seconds. When the iterator ends by `stop()`, the state of that very step is saved.
 
     Raises:
-        DivergedError: where the loss is not finite; the checkpoints before it are kept.
-        InputOutputError: where a checkpoint cannot be written.
+        DivergedError: where the loss is not finite for a second time; the checkpoints before it are kept.
+        InputOutputError: where the run's last state cannot be written.
     """
     config, group = training.config.train, training.group
-    began = time.monotonic() - training.seconds
-    refreshed = saved = time.monotonic()
+    keeper = _Keeper(training, corpus, run, plan)
+    refreshed = time.monotonic()
 
-    def save() -> None:
-        nonlocal saved
-        training.settle()
-        saved = time.monotonic()
-        training.seconds = saved - began
-        checkpoint = _checkpoint(training, corpus, plan, with_state=True)
-        if group.first:
-            run.save_last(checkpoint)
+    def interrupted() -> bool:
+        if keeper.overdue():  # an evaluation may take long
+            keeper.save()
+        return stop() or time.monotonic() > plan.limit
 
     def finished(reason: str) -> Finished:
         return Finished(reason, training.step, training.best_loss, training.best_step)
 
+    if training.step == 0:
+        keeper.save()
     late = False
     while True:
-        due = training.step % plan.evaluate_every == 0 or training.step == plan.steps or late
-        if due and training.row_step != training.step:
-            score = _evaluate(training, corpus, stop)
+        ends = late or training.step == plan.steps
+        if (ends or training.step % plan.evaluate_every == 0) and training.row_step != training.step:
+            score = _evaluate(training, corpus, interrupted)
             if score is None:
+                reason = "stopped" if stop() else "deadline"
                 break
-            evaluation = _evaluation(training, corpus, plan, score, time.monotonic() - began)
-            if group.first:
-                run.append_metrics(evaluation.row())
-                if evaluation.improved:
-                    run.save_best(_checkpoint(training, corpus, plan, with_state=False))
-            save()
+            evaluation = _evaluation(training, corpus, plan, score, keeper.seconds())
+            training.rows.append(evaluation.row())
+            if evaluation.improved:
+                keeper.take_best()
+            tired = config.patience is not None and training.misses >= config.patience
+            keeper.save(last=ends or tired)
             yield evaluation
-            if config.patience is not None and training.misses >= config.patience:
+            if tired:
                 yield finished("patience")
                 return
-        if late or training.step == plan.steps:
+        if ends:
             yield finished("done" if training.step == plan.steps else "deadline")
             return
+        before = training.halved
         training.update(learning_rate(config, training.step, plan.steps))
+        if training.halved and not before:
+            yield Halved(training.step)
         now = time.monotonic()
         if now - refreshed > REFRESH_SECONDS or training.step == plan.steps:
             loss, characters = training.settle()
-            yield Progress(training.step, loss, characters, now - refreshed)
+            if characters:
+                yield Progress(training.step, loss, characters, now - refreshed)
             refreshed = now
         # The clock is the first process's; a wish to stop may come to any.
-        late, stopped, due = group.any(
-            (
-                group.first and plan.deadline is not None and now > plan.deadline,
-                stop(),
-                group.first and now - saved > config.save_every,
-            )
-        )
+        over = plan.deadline is not None and now > plan.deadline
+        late, stopped, due = group.any((group.first and over, stop(), group.first and keeper.overdue()))
         if stopped:
+            reason = "stopped"
             break
         if due:
-            save()
-    save()
-    yield finished("stopped")
+            keeper.save()
+        yield from keeper.failures()
+    keeper.save(last=True)
+    yield finished(reason)
 
 
-def _evaluate(training: Training, corpus: Corpus, stop: Callable[[], bool]) -> evaluate.Score | None:
-    """Score the held-out text; None where `stop()` came first: a process among several is not stopped here."""
+class _Keeper:
+    """Writes a run's generations, and remembers what could not be written."""
+
+    def __init__(self, training: Training, corpus: Corpus, run: runs.Run, plan: Plan) -> None:
+        self._training, self._corpus, self._run, self._plan = training, corpus, run, plan
+        self._began = time.monotonic() - training.seconds
+        self._saved = time.monotonic()
+        self._best: Checkpoint | None = None  # until it is written
+        self._failures: list[Unsaved] = []
+
+    def seconds(self) -> float:
+        """Return how long the run has lasted, without the time in which it was stopped."""
+        return time.monotonic() - self._began
+
+    def overdue(self) -> bool:
+        """Return whether more would be lost than may be."""
+        return time.monotonic() - self._saved > self._training.config.train.save_every
+
+    def take_best(self) -> None:
+        """Have these weights written as the best with the next generation."""
+        self._best = _checkpoint(self._training, self._corpus, self._plan, with_state=False)
+
+    def save(self, *, last: bool = False) -> None:
+        """Write a generation; raises InputOutputError where it cannot be written and is the run's last."""
+        training = self._training
+        training.settle()
+        training.seconds = self.seconds()
+        checkpoint = _checkpoint(training, self._corpus, self._plan, with_state=True)
+        try:
+            if training.group.first:
+                self._run.save(checkpoint, self._best)
+            self._best = None
+        except InputOutputError as error:
+            if last:
+                raise
+            if self._best is not None:  # the model's own weights change from here on
+                copies = {name: part.copy() for name, part in self._best.tensors.items()}
+                self._best = dataclasses.replace(self._best, tensors=copies)
+            self._failures.append(Unsaved(training.step, str(error)))
+        self._saved = time.monotonic()
+
+    def failures(self) -> Iterator[Unsaved]:
+        """Yield what could not be written since the last call."""
+        yield from self._failures
+        self._failures.clear()
+
+
+def _evaluate(training: Training, corpus: Corpus, interrupted: Callable[[], bool]) -> evaluate.Score | None:
+    """Score the held-out text; None where `interrupted()` came first: a process among several is not stopped here."""
     group = training.group
     score = None
     for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device, group):  # noqa: B007
-        if group.size == 1 and stop():
+        if group.size == 1 and interrupted():
             return None
     assert score is not None
     return evaluate.together(score, group)
@@ -437,10 +513,7 @@ def _checkpoint(training: Training, corpus: Corpus, plan: Plan, *, with_state: b
     """Return what is saved: the weights alone, or all that the run needs to go on."""
     scalars = training.scalars() | {
         "plan": {"steps": plan.steps, "evaluate_every": plan.evaluate_every},
-        "device": training.device.name,
-        "precision": training.device.precision,
-        "threads": torch.get_num_threads(),
-        "processes": training.group.size,
+        "machine": machine(training.device) | {"processes": training.group.size},
     }
     return Checkpoint(
         config=training.config,

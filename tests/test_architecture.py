@@ -48,6 +48,7 @@ RANKS = {
     "device": 2,
     "distributed": 2,
     "config": 1,
+    "durable": 1,
     "errors": 0,
     "": -1,  # the package itself: its version
 }
@@ -63,6 +64,7 @@ WITHOUT_TORCH = {
     "cache",
     "batches",
     "config",
+    "durable",
     "errors",
     "recipe",
 }

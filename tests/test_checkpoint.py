@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charlstm import checkpoint as checkpoints
+from charlstm import durable
 from charlstm.checkpoint import Checkpoint
 from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.corpus import Source
@@ -20,20 +21,39 @@ from charlstm.tokenizer import CharTokenizer
 
 
 def example() -> Checkpoint:
-    model = ModelConfig(hidden_size=3, embedding_size=2)
+    config = RunConfig(
+        text=TextConfig(), model=ModelConfig(hidden_size=3, embedding_size=2), train=TrainConfig(steps=7, batch_size=2)
+    )
     tokenizer = CharTokenizer("\nab\N{SNOWMAN}")
     rng = np.random.default_rng(0)
-    shapes = checkpoints.weight_shapes(model, tokenizer.vocab_size)
+    shapes = checkpoints.weight_shapes(config.model, tokenizer.vocab_size)
+    shapes |= checkpoints.training_shapes(config, shapes)
     return Checkpoint(
-        config=RunConfig(text=TextConfig(), model=model, train=TrainConfig(steps=7)),
+        config=config,
         tokenizer=tokenizer,
         source=Source(("a.txt", "b.txt"), "0" * 64, 123),
         step=5,
         val_loss=1.25,
-        tensors={name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-        | {"optimizer.exp_avg.output.bias": np.ones(5, np.float32)},
-        training={"seconds": 0.1},
+        tensors={name: abs(rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()},
+        training=TRAINING,
     )
+
+
+TRAINING = {
+    "step": 5,
+    "characters": 100,
+    "seconds": 0.1,
+    "nats_since_row": 1.5,
+    "characters_since_row": 10,
+    "row_step": 4,
+    "best_loss": 1.25,
+    "best_step": 4,
+    "misses": 0,
+    "halved": False,
+    "rows": [{"step": 4, "val_loss": 1.25}],
+    "plan": {"steps": 7, "evaluate_every": 2},
+    "machine": {"device": "cpu", "threads": 2},
+}
 
 
 @pytest.fixture
@@ -136,7 +156,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     [
         ({"output.bias": np.ones(4, np.float32)}, "output.bias"),
         ({"output.bias": np.full(5, np.nan, np.float32)}, "not finite"),
-        ({"output.bias": np.ones(5, np.float64)}, "float64"),
+        ({"output.bias": np.ones(5, np.float64)}, "F64"),
+        ({"optimizer.exp_avg_sq.output.bias": -np.ones(5, np.float32)}, "below zero"),
         ({"extra": np.ones(1, np.float32)}, "tensors"),
     ],
 )
@@ -170,7 +191,7 @@ def test_a_write_is_write_fsync_rename_fsync(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "fsync", record_fsync)
     monkeypatch.setattr(Path, "replace", record_replace)
-    checkpoints.write_atomically(tmp_path / "x", b"data")
+    durable.write(tmp_path / "x", b"data")
     assert done == ["fsync file", "rename", "fsync folder"]
 
 
@@ -185,7 +206,7 @@ def test_a_failed_write_leaves_the_old_file_alone(
 
     monkeypatch.setattr(os if failing == "fsync" else Path, failing, fail)
     with pytest.raises(InputOutputError, match="no space left"):
-        checkpoints.write_atomically(tmp_path / "x", b"new")
+        durable.write(tmp_path / "x", b"new")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"x": b"old"}
 
 

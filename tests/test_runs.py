@@ -1,5 +1,6 @@
-import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,19 +66,31 @@ def test_a_name_is_a_plain_name(name: str) -> None:
         runs.named(name)
 
 
-def test_metrics_are_cut_to_a_step(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    for step in (10, 20, 30):
-        run.append_metrics({"step": step})
-    with run.metrics.open("a") as file:
-        file.write('{"step": 4')  # a kill cut it off
-    run.cut_metrics(20)
-    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [10, 20]
-    run.append_metrics({"step": 30})
-    assert [row["step"] for row in run.read_metrics()] == [10, 20, 30]
-
-
 def test_create_takes_away_an_earlier_run_but_nothing_else(tmp_path: Path) -> None:
     make(tmp_path / "r", "best.safetensors", "previous.safetensors", "notes.txt")
-    Run(tmp_path / "r").create()
+    Run(tmp_path / "r").create(0)
     assert sorted(file.name for file in (tmp_path / "r").iterdir()) == ["metrics.jsonl", "notes.txt"]
+
+
+def test_a_lock_keeps_others_out_and_dies_with_its_process(tmp_path: Path) -> None:
+    run = Run(tmp_path / "checkpoints" / "r")
+    hold = "import sys\nfrom pathlib import Path\nfrom charlstm.runs import Run\n"
+    hold += f"with Run(Path({str(run.folder)!r})).locked():\n    print('held', flush=True)\n    sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UsageError, match="another process"), run.locked():
+            pass
+        process.kill()
+        process.wait()
+    with run.locked():
+        (run.folder / "best.safetensors").write_bytes(b"x")
+    assert run.exists()
+
+
+def test_a_lock_of_a_run_that_came_to_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with Run(tmp_path / "checkpoints" / "r").locked():
+        pass
+    assert not list(tmp_path.iterdir())

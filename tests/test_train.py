@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from charlstm.corpus import Corpus
 from charlstm.device import Device
 from charlstm.errors import DataError, DivergedError
 from charlstm.runs import Run
-from charlstm.train import Evaluation, Finished, Plan, Progress, Record, Training, learning_rate, train
+from charlstm.train import Evaluation, Finished, Halved, Plan, Progress, Record, Training, learning_rate, train
 
 CPU = Device("cpu", "fp32")
 
@@ -39,7 +40,7 @@ def corpus(text: str, tmp_path: Path) -> Corpus:
 
 def run_in(folder: Path) -> Run:
     run = Run(folder)
-    run.create()
+    run.create(0)
     return run
 
 
@@ -55,7 +56,11 @@ def same_files(a: Path, b: Path) -> None:
     for name, tensor in first.tensors.items():
         assert tensor.tobytes() == second.tensors[name].tobytes(), name
     if first.training is not None and second.training is not None:
-        assert {**first.training, "seconds": 0} == {**second.training, "seconds": 0}
+        assert _timeless(first.training) == _timeless(second.training)
+
+
+def _timeless(training: dict[str, Any]) -> dict[str, Any]:
+    return training | {"seconds": 0, "rows": [row | {"seconds": 0} for row in training["rows"]]}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -74,7 +79,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     *_, finished = train(training, corpus, parts, plan, lambda: training.step >= stopped_after)
     assert finished == Finished("stopped", stopped_after, training.best_loss, training.best_step)
     training = Training(options, corpus, device)
-    training.restore(parts.load_last())
+    training.restore(parts.load_last()[0])
     assert training.step == stopped_after
     list(train(training, corpus, parts, plan))
 
@@ -88,12 +93,14 @@ def test_a_stop_within_an_evaluation_loses_no_row(corpus: Corpus, tmp_path: Path
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
     list(train(Training(config(), corpus, CPU), corpus, whole, Plan(16, 8)))
     training = Training(config(), corpus, CPU)
-    within = iter([*[False] * 8, True])  # asked after each of 8 steps, then within the evaluation
+    within = itertools.chain(
+        [False] * 8, itertools.repeat(True)
+    )  # asked after each of 8 steps, then within the evaluation
     *_, finished = train(training, corpus, parts, Plan(16, 8), lambda: next(within))
     assert isinstance(finished, Finished)
     assert (finished.reason, finished.step, rows(parts)) == ("stopped", 8, [])
     again = Training(config(), corpus, CPU)
-    again.restore(parts.load_last())
+    again.restore(parts.load_last()[0])
     list(train(again, corpus, parts, Plan(16, 8)))
     assert rows(whole) == rows(parts)
     same_files(whole.last, parts.last)
@@ -237,7 +244,50 @@ def test_patience(corpus: Corpus, tmp_path: Path) -> None:
     assert finished == Finished("patience", 8, 2.0, 4)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
+def poisoned(training: Training, step: int) -> None:
+    """Make the loss of one step not finite."""
+    loss = training._loss
+
+    def poison(*args: Any) -> Any:
+        value, state = loss(*args)
+        return (value * math.nan, state) if training.step == step else (value, state)
+
+    training._loss = poison  # type: ignore[method-assign]
+
+
+def test_a_step_without_a_finite_loss_is_undone_and_the_rate_halved(corpus: Corpus, tmp_path: Path) -> None:
+    training = Training(config(), corpus, CPU)
+    for _ in range(4):
+        training.update(1e-3)
+    before = {name: tensor.copy() for name, tensor in training.tensors().items()}
+    poisoned(training, 4)
+    training.update(1e-3)
+    assert all(np.array_equal(before[name], tensor) for name, tensor in training.tensors().items())
+    assert (training.step, training.halved) == (5, True)
+    training.update(1e-3)
+    assert {group["lr"] for group in training.optimizer.param_groups} == {5e-4}
+    assert math.isfinite(training.settle()[0])
+
+
+def test_a_run_goes_on_after_one_loss_that_is_not_finite(corpus: Corpus, tmp_path: Path) -> None:
+    whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
+    training = Training(config(), corpus, CPU)
+    poisoned(training, 6)
+    records = list(train(training, corpus, whole, Plan(12, 4)))
+    assert [record.step for record in records if isinstance(record, Halved)] == [7]
+    assert isinstance(records[-1], Finished)
+    assert records[-1].reason == "done"
+    # A resumed run remembers.
+    training = Training(config(), corpus, CPU)
+    poisoned(training, 6)
+    list(train(training, corpus, parts, Plan(12, 4), lambda: training.step == 9))
+    again = Training(config(), corpus, CPU)
+    again.restore(parts.load_last()[0])
+    list(train(again, corpus, parts, Plan(12, 4)))
+    same_files(whole.last, parts.last)
+
+
+def test_a_loss_that_is_not_finite_again_stops_and_keeps_the_checkpoint(corpus: Corpus, tmp_path: Path) -> None:
     run, training = run_in(tmp_path / "run"), Training(config(), corpus, CPU)
 
     def records() -> Iterator[Record]:
@@ -246,10 +296,46 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(corpus: Corpus
             if isinstance(record, Evaluation) and record.step == 10:
                 training.model.output.bias.data[0] = math.nan
 
-    with pytest.raises(DivergedError, match="finite"):
+    with pytest.raises(DivergedError, match="second time"):
         list(records())
     assert checkpoints.load(run.last).step == 10
     assert len(list(run.read_metrics())) == 2
+
+
+def test_a_bf16_that_fails_falls_back_to_fp32(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(training: Training, _: float) -> float:
+        if training.device.precision == "bf16":
+            raise RuntimeError("could not create a primitive\nwith details")
+        return 1.0
+
+    monkeypatch.setattr(plans, "has_bf16", lambda _: True)
+    monkeypatch.setattr(plans, "step_seconds", fails)
+    for precision in ("auto", "bf16"):
+        device, _, notes = plans.choose_device(DeviceConfig(device="cpu", precision=precision), config(), corpus)
+        assert device.precision == "fp32"
+        assert notes == ["bf16 fails on this machine (could not create a primitive): computing in fp32"]
+
+
+def test_the_last_measurement_is_given_up_when_the_time_is_long_over(corpus: Corpus, tmp_path: Path) -> None:
+    run = run_in(tmp_path / "run")
+    plan = Plan(40, 40, deadline=0.0, limit=0.0)
+    *_, finished = train(Training(config(), corpus, CPU), corpus, run, plan)
+    assert finished == Finished("deadline", 1, None, None)
+    assert checkpoints.load(run.last).step == 1
+
+
+def test_a_long_measurement_is_interrupted_by_saves(corpus: Corpus, tmp_path: Path) -> None:
+    whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
+    list(train(Training(config(save_every=1e-9), corpus, CPU), corpus, whole, Plan(8, 8)))
+    training = Training(config(save_every=1e-9), corpus, CPU)
+    asked = itertools.count()
+    list(train(training, corpus, parts, Plan(8, 8), lambda: next(asked) >= 8))  # within the only measurement
+    state = parts.load_last()[0]
+    assert (state.step, state.training and state.training["row_step"]) == (8, 0)
+    training = Training(config(save_every=1e-9), corpus, CPU)
+    training.restore(state)
+    list(train(training, corpus, parts, Plan(8, 8)))
+    same_files(whole.last, parts.last)
 
 
 def test_a_deadline_ends_with_an_evaluation(corpus: Corpus, tmp_path: Path) -> None:

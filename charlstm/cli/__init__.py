@@ -1,6 +1,5 @@
 """The command line: parse, call, print."""
 
-import sys
 from collections.abc import Sequence
 
 import click
@@ -31,7 +30,7 @@ def cli() -> None:
     Every option can be set by a variable (CHARLSTM_TRAIN_TIME=2m) or a file (--config FILE.toml) too.
 
     Exit codes: 0 done, 1 failure, 2 wrong usage, 65 unusable text or checkpoint, 74 input or output failed,
-    130 and 143 stopped by SIGINT or SIGTERM (after saving).
+    129, 130 and 143 stopped by SIGHUP, SIGINT or SIGTERM (after saving).
     """
 
 
@@ -41,6 +40,13 @@ for command in (train, sample, evaluate, probe, info, cache):
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; an error is told in one line."""
+    from charlstm.console import unfailing_stderr
+
+    with unfailing_stderr():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     from charlstm.console import ClosedOutputError, error
 
     debug = DEBUG in arguments
@@ -63,16 +69,12 @@ def run(arguments: Sequence[str]) -> int:
             raise
         error(str(problem))
         return problem.exit_code
-    except MemoryError:
-        if debug:
-            raise
-        error("out of memory; choose a smaller --hidden-size, --batch-size or --seq-length, or a shorter text")
-        return 1
     except Exception as problem:
         if debug:
             raise
+        # torch has no kind of its own for a CPU's memory.
+        if isinstance(problem, MemoryError) or "allocate memory" in str(problem):
+            error("out of memory; choose a smaller --hidden-size, --batch-size or --seq-length, or --min-count 2")
+            return 1
         error(f"{type(problem).__name__}: {problem}; this is a bug: run the command with --debug and report it")
         return 1
-    finally:
-        if sys.stderr is not None:
-            sys.stderr.flush()

@@ -2,9 +2,9 @@
 
 import contextlib
 import dataclasses
+import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,7 +72,8 @@ def train(
     save.
 
     The run is kept in checkpoints/NAME: best.safetensors (the weights with the lowest held-out loss),
-    last.safetensors (where --resume goes on) and metrics.jsonl. Ctrl-C saves and stops; a second one quits at once.
+    last.safetensors (where --resume goes on) and metrics.jsonl. Ctrl-C, SIGTERM and a closed terminal save and stop; a
+    second one quits at once.
     """
     began = time.monotonic()
     device_config = collect(DeviceConfig, values)
@@ -92,17 +93,19 @@ def train(
     from charlstm.distributed import leave
 
     run = runs.named(name if name is not None else _name(paths[0]), runs_root)
-    group = _join(device_config, (*paths, *val_paths))
-    setting = _Setting(paths, val_paths, run, device_config, open_cache(root), group, began)
-    if group.restarts:  # torchrun has begun again after a process was lost
-        resume = group.agree(run.last.exists())
-        force = not resume
-    with _quiet(group):
-        code = (
-            _resume(setting, {key: values[key] for key in given}) if resume else _start(setting, config, given, force)
-        )
-    leave(group)
-    return code
+    with _Stop() as stop:
+        group = _join(device_config, (*paths, *val_paths))
+        setting = _Setting(paths, val_paths, run, device_config, open_cache(root), group, began, stop)
+        if group.restarts:  # torchrun has begun again after a process was lost
+            resume = group.agree(run.last.exists() or run.previous.exists())
+            force = not resume
+        with _quiet(group), run.locked() if group.first else contextlib.nullcontext():
+            if resume:
+                _resume(setting, {key: values[key] for key in given})
+            else:
+                _start(setting, config, given, force)
+        leave(group)
+    return stop.exit_code
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,29 @@ class _Setting:
     group: "Group"
     began: float
     """`time.monotonic()` at which the command began."""
+    stop: "_Stop"
 
-    def load(self, config: TextConfig, tokenizer: "Tokenizer | None" = None) -> "Corpus":
-        """Read the corpus; of the processes on a machine one does, and the others take it from the cache."""
+    def load(self, config: RunConfig, tokenizer: "Tokenizer | None" = None) -> "Corpus":
+        """Read the corpus; of the processes on a machine one does, and the others take it from the cache.
+
+        Raises:
+            UsageError: where the run's time is over before the text is read.
+        """
         from charlstm import console
         from charlstm import corpus as corpora
 
-        with self.group.one_first(), console.reading() as watch:
-            return corpora.load(self.paths, self.val_paths, config, tokenizer, cache=self.cache, watch=watch)
+        limit = config.train.time
+
+        def watch(read: int, total: int) -> None:
+            show(read, total)
+            if limit is not None and time.monotonic() - self.began > limit:
+                share = f" {read / total:.0%} of" if total else ""
+                raise UsageError(
+                    f"--time {limit:g}s: over when{share} the text was read; give more time, or --steps or --epochs"
+                )
+
+        with self.group.one_first(), console.reading() as show:
+            return corpora.load(self.paths, self.val_paths, config.text, tokenizer, cache=self.cache, watch=watch)
 
 
 def _join(config: DeviceConfig, paths: Sequence[str]) -> "Group":
@@ -150,42 +168,44 @@ def _quiet(group: "Group") -> Iterator[None]:
         yield
 
 
-def _start(setting: _Setting, config: RunConfig, given: set[str], force: bool) -> int:
+def _start(setting: _Setting, config: RunConfig, given: set[str], force: bool) -> None:
     run, group = setting.run, setting.group
     if group.first and run.exists() and not force:
         raise UsageError(f"{run.folder} holds a run: --resume goes on with it, --force writes over it, or give --name")
-    corpus = setting.load(config.text)
+    corpus = setting.load(config)
 
     from charlstm import console
     from charlstm import plan as plans
 
-    with _Stop(group) as stop:
-        prepared = plans.prepare(config, given, corpus, setting.device, setting.began, stop, group)
-        if any(group.any([stop()])):  # nothing was learnt yet, and nothing is written over
-            return stop.exit_code
-        training, plan = prepared.training, prepared.plan
-        if group.first:
-            run.create()
-        _describe(run, corpus, training, plan, _why(setting.device, training.device))
-        console.table(
-            (choice.name.replace("_", " "), f"{choice.value:g}: {choice.reason}") for choice in prepared.choices
-        )
-        return _train(training, corpus, run, plan, stop)
+    prepared = plans.prepare(config, given, corpus, setting.device, setting.began, group)
+    training, plan = prepared.training, prepared.plan
+    if group.first:
+        run.create(_size(training, corpus))
+    for note in prepared.notes:
+        console.warn(note)
+    _describe(run, corpus, training, plan, _why(setting.device, training.device))
+    console.table((choice.name.replace("_", " "), f"{choice.value:g}: {choice.reason}") for choice in prepared.choices)
+    _train(training, corpus, run, plan, setting.stop)
 
 
-def _resume(setting: _Setting, given: dict[str, Any]) -> int:
+def _resume(setting: _Setting, given: dict[str, Any]) -> None:
+    from charlstm import console
+
     run, group = setting.run, setting.group
     if not run.exists():
         raise InputOutputError(f"{run.folder}: no run to go on with; start it without --resume")
-    checkpoint = run.load_last()
+    checkpoint, damaged = run.load_last()
     if checkpoint.training is None:
         raise DataError(f"{run.last}: holds weights alone; start again with --force")
+    if damaged is not None and group.first:
+        console.warn(f"{damaged}: going on from the state before it, step {checkpoint.step:,}")
+        run.drop_damaged()
     config = _changed(checkpoint.config, given)
     source = checkpoint.source
     setting = dataclasses.replace(
         setting, paths=setting.paths or source.paths, val_paths=setting.val_paths or source.val_paths
     )
-    corpus = setting.load(config.text, checkpoint.tokenizer)
+    corpus = setting.load(config, checkpoint.tokenizer)
     if (corpus.source.sha256, corpus.source.val_sha256) != (source.sha256, source.val_sha256):
         where = " ".join((*corpus.source.paths, *corpus.source.val_paths))
         raise DataError(
@@ -196,25 +216,28 @@ def _resume(setting: _Setting, given: dict[str, Any]) -> int:
     from charlstm import plan as plans
     from charlstm.train import Plan, Training
 
-    with _Stop(group) as stop:
-        device = _same_device(checkpoint, setting)
-        training = Training(config, corpus, device, group)
-        training.restore(checkpoint)
-        plan = Plan(**checkpoint.training["plan"])
-        if any(getattr(config.train, key) != getattr(checkpoint.config.train, key) for key in _LENGTHS):
-            plan = plans.make(training, corpus, config.train, setting.began, stop)
-        if training.step >= plan.steps and training.row_step == training.step:
-            if group.restarts:  # all was done when a process was lost
-                return 0
-            raise UsageError(
-                f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time"
-            )
-        if any(group.any([stop()])):
-            return stop.exit_code
-        if group.first:
-            run.cut_metrics(training.step)
-        _describe(run, corpus, training, plan, f"going on from step {training.step:,}")
-        return _train(training, corpus, run, plan, stop)
+    device = _same_device(checkpoint, setting)
+    training = Training(config, corpus, device, group)
+    training.restore(checkpoint)
+    plan = Plan(**checkpoint.training["plan"])
+    if any(getattr(config.train, key) != getattr(checkpoint.config.train, key) for key in _LENGTHS):
+        plan = plans.make(training, corpus, config.train, setting.began)
+    if training.step >= plan.steps and training.row_step == training.step:
+        if group.restarts:  # all was done when a process was lost
+            return
+        raise UsageError(f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time")
+    if group.first:
+        run.make_room(_size(training, corpus))
+    _describe(run, corpus, training, plan, f"going on from step {training.step:,}")
+    _train(training, corpus, run, plan, setting.stop)
+
+
+def _size(training: "Training", corpus: "Corpus") -> int:
+    """Return about how many bytes a generation takes."""
+    from charlstm.checkpoint import training_shapes, weight_shapes
+
+    shapes = weight_shapes(training.config.model, corpus.tokenizer.vocab_size)
+    return 4 * sum(math.prod(shape) for shape in (shapes | training_shapes(training.config, shapes)).values())
 
 
 def _changed(config: RunConfig, given: dict[str, Any]) -> RunConfig:
@@ -240,34 +263,36 @@ def _changed(config: RunConfig, given: dict[str, Any]) -> RunConfig:
 
 
 def _same_device(checkpoint: "Checkpoint", setting: _Setting) -> "Device":
-    """Return the device that the run used, or the one asked for; warn where the result will not be the same."""
-    import torch
+    """Return the device that the run used, or the one asked for; warn where the result will not be the same.
 
+    On the same processor the run goes on with as many threads as before.
+    """
     from charlstm import console
-    from charlstm.device import Device, choose
+    from charlstm.device import Device, choose, has_bf16, machine, processor
 
-    before = {"processes": 1} | (checkpoint.training or {})
+    before = (checkpoint.training or {})["machine"]
     config = setting.device
-    device = Device(choose(config), before["precision"] if config.precision == "auto" else config.precision)
-    now = {
-        "device": device.name,
-        "precision": device.precision,
-        "threads": torch.get_num_threads(),
-        "processes": setting.group.size,
-    }
-    for key, value in now.items():
-        if value != before[key]:
-            console.warn(f"{key} {value}, but {before[key]} before: the run goes on, to rounding but not to the bit")
+    name = choose(config)
+    if config.threads is None and before.get("processor") == processor(name):
+        choose(dataclasses.replace(config, threads=before.get("threads")))
+    precision = before.get("precision") if config.precision == "auto" else config.precision
+    device = Device(name, "bf16" if precision == "bf16" and has_bf16(name) else "fp32")
+    for key, value in (machine(device) | {"processes": setting.group.size}).items():
+        if value != before.get(key):
+            console.warn(
+                f"{key} {value}, but {before.get(key)} before: the run goes on, to rounding but not to the bit"
+            )
     return device
 
 
-def _train(training: "Training", corpus: "Corpus", run: "Run", plan: "Plan", stop: "_Stop") -> int:
-    """Run the loop and draw it; return the exit code."""
+def _train(training: "Training", corpus: "Corpus", run: "Run", plan: "Plan", stop: "_Stop") -> None:
+    """Run the loop and draw it."""
     from charlstm import console
     from charlstm.train import Finished
     from charlstm.train import train as loop
 
     finished = None
+    stop.saves = True
     try:
         with console.TrainingView(plan, training) as view:
             for record in loop(training, corpus, run, plan, stop):
@@ -275,14 +300,12 @@ def _train(training: "Training", corpus: "Corpus", run: "Run", plan: "Plan", sto
                 if isinstance(record, Finished):
                     finished = record
     except DivergedError as error:
-        kept = f"the last good state is kept in {run.last}" if run.last.exists() else "nothing was saved yet"
         raise DivergedError(
-            f"{error}; {kept}; try a lower --learning-rate than {training.config.train.learning_rate:g}, "
-            "or --precision fp32"
+            f"{error}; the last good state is kept in {run.last}; "
+            f"try a lower --learning-rate than {training.config.train.learning_rate:g}, or --precision fp32"
         ) from None
     assert finished is not None
     _conclude(finished, training, run, plan)
-    return stop.exit_code
 
 
 def _why(asked: DeviceConfig, device: "Device") -> str:
@@ -327,14 +350,13 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
 
 
 def _conclude(finished: "Finished", training: "Training", run: "Run", plan: "Plan") -> None:
-    import math
-
     from charlstm import console
 
     reasons = {
         "done": "all steps done",
         "patience": f"no better held-out loss in {training.misses} measurements",
-        "deadline": f"the time was up {plan.steps - finished.step:,} steps early: this machine became slower",
+        "deadline": f"the time was up {plan.steps - finished.step:,} steps early: this machine became slower"
+        + ("" if training.row_step == finished.step else ", too slow for a last measurement"),
         "stopped": "stopped and saved",
     }
     rows = [("end", f"{reasons[finished.reason]} (step {finished.step:,} of {plan.steps:,})")]
@@ -368,34 +390,48 @@ def _name(path: str) -> str:
     return (place.name if place.is_dir() else place.stem) or "corpus"
 
 
-class _Stop:
-    """Turns the first SIGINT or SIGTERM into a wish to stop; the second one ends the process at once.
+class _Stopped(BaseException):
+    """A signal has come while there is nothing to save."""
 
-    Not so among several processes: torchrun itself sends each of them another signal, and ends those that are slow.
+
+class _Stop:
+    """Turns the first SIGINT, SIGTERM or SIGHUP into a wish to stop; the second one ends the process at once.
+
+    As long as nothing is learnt that could be saved, the command ends there and then.
     """
 
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-    def __init__(self, group: "Group") -> None:
+    def __init__(self) -> None:
         self.exit_code = 0
-        self._patient = group.size > 1
+        self.saves = False
+        """Whether there is something to save, and a loop that asks whether to stop."""
 
     def __call__(self) -> bool:
         return self.exit_code != 0
 
     def __enter__(self) -> "_Stop":
-        self._before = {number: signal.signal(number, self._stop) for number in self._SIGNALS}
+        # What nohup has made the process ignore, it goes on ignoring.
+        self._before = {
+            number: signal.signal(number, self._stop)
+            for number in self._SIGNALS
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN
+        }
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> bool:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        return kind is _Stopped
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self.exit_code = self.exit_code or 128 + number
-        if self._patient:
-            return
-        for each in self._SIGNALS:
+        if not self.saves:
+            raise _Stopped
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            return  # torchrun sends each of its processes another signal, and ends those that are slow
+        for each in self._before:
             signal.signal(each, signal.SIG_DFL)
-        # os.write, because a handler may come in the middle of a print.
-        os.write(sys.stderr.fileno(), b"\nsaving, then stopping (once more to quit at once)\n")
+        # os.write, because a handler may come in the middle of a print; nobody may be there to read it.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nsaving, then stopping (once more to quit at once)\n")

@@ -1,0 +1,111 @@
+"""Bytes <-> one regular file: read whole, and replaced whole or not at all, whatever happens in between."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from charlstm.errors import DataError, InputOutputError, os_reason
+
+_UNFINISHED = ".tmp"
+_BLOCK = 1 << 20
+_CAREFULLY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def write(path: Path, data: bytes, *, keep: Path | None = None) -> None:
+    """Replace the file at `path`: temporary file beside it, fsync, read back, rename, fsync of the folder.
+
+    Args:
+        path: a regular file, or nothing yet.
+        data: what it is to hold.
+        keep: what the file at `path` becomes, once the new one is known to be whole.
+
+    Raises:
+        InputOutputError: naming the reason; the old file is left, as `path` or as `keep`, and nothing else.
+    """
+    for place in (path, keep):
+        _require_replaceable(place)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
+    try:
+        try:
+            temporary.unlink(missing_ok=True)
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if not _holds(temporary, data):
+                raise InputOutputError(f"{path}: the disk does not give back what was written; use another disk")
+            if keep is not None and path.exists():
+                path.replace(keep)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise InputOutputError(
+            f"{path}: cannot be written ({os_reason(error)}); free some space or choose another --checkpoints folder"
+        ) from error
+
+
+def unfinished(folder: Path) -> Iterator[Path]:
+    """Yield the temporary files that killed processes have left in a folder."""
+    yield from folder.glob(f".*{_UNFINISHED}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular file to read, and tell its size in bytes.
+
+    Raises:
+        DataError: where it is no regular file: a link, a pipe or a device may lead anywhere.
+        InputOutputError: where it is missing or cannot be read, there and in the body.
+    """
+    try:
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{path}: {_kind(mode)}; name a .safetensors file or a run that `charlstm train` wrote")
+        # The name may have come to mean something else since: a link is not followed, a pipe not waited for.
+        with os.fdopen(os.open(path, os.O_RDONLY | _CAREFULLY), "rb") as file:
+            yield file, os.fstat(file.fileno()).st_size
+    except FileNotFoundError:
+        raise InputOutputError(f"{path}: no such checkpoint; check the path") from None
+    except OSError as error:
+        raise InputOutputError(f"{path}: cannot be read ({os_reason(error)}); check its permissions") from error
+
+
+def _require_replaceable(path: Path | None) -> None:
+    """Raise `InputOutputError` where a path means something that is no regular file."""
+    try:
+        mode = path.lstat().st_mode if path is not None else stat.S_IFREG
+    except OSError:  # nothing there, or the writing will tell
+        return
+    if not stat.S_ISREG(mode):
+        raise InputOutputError(f"{path}: {_kind(mode)}, and is not written over; move it away")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder without a checkpoint in it"
+    return "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    expected = memoryview(data)
+    with path.open("rb") as file:
+        for begin in range(0, len(data), _BLOCK):
+            if file.read(_BLOCK) != expected[begin : begin + _BLOCK]:
+                return False
+        return not file.read(1)

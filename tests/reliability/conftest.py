@@ -1,0 +1,158 @@
+"""What the reliability tests share: how often each disaster strikes, small runs to strike at, and what was survived.
+
+`make torture` sets CHARLSTM_TORTURE, which takes the full counts.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charlstm import checkpoint as checkpoints
+from charlstm.runs import Run
+
+FULL = "CHARLSTM_TORTURE" in os.environ
+# Ready to begin at once: a child is a fork of a process that has loaded torch and computed nothing.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["charlstm.cli", "charlstm.train", "charlstm.plan", "charlstm.console", "torch._dynamo"])
+
+_survived: Counter[str] = Counter()
+_figures: dict[str, str] = {}
+
+
+def times(few: int, many: int) -> int:
+    """Return how often to try: `few` times in CI, `many` in `make torture`."""
+    return many if FULL else few
+
+
+@pytest.fixture
+def survived() -> Counter[str]:
+    """What is counted for the table at the end."""
+    return _survived
+
+
+@pytest.fixture
+def figures() -> dict[str, str]:
+    """Further lines of that table."""
+    return _figures
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _survived:
+        return
+    terminalreporter.section("survived")
+    for what, count in _survived.items():
+        terminalreporter.write_line(f"{count:>7,}  {what}")
+    for what, figure in _figures.items():
+        terminalreporter.write_line(f"{figure:>7}  {what}")
+
+
+@dataclass(frozen=True)
+class Child:
+    """A command line in a process of its own."""
+
+    process: multiprocessing.process.BaseProcess
+    news: Connection
+    """Gets a word when the command begins, and at each save."""
+
+    def kill(self) -> None:
+        """End it as a power failure would, as far as a process can tell."""
+        if self.process.pid is not None and self.process.is_alive():
+            os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join()
+
+    def wait(self) -> int:
+        """Return its exit code when it has ended; below 0 that of the signal that ended it."""
+        self.process.join()
+        assert self.process.exitcode is not None
+        return self.process.exitcode
+
+
+def _run(arguments: Sequence[str], folder: str, news: Connection) -> None:
+    """Do what the console script does, telling of each save."""
+    os.chdir(folder)
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    sys.stderr = open("stderr.txt", "a")  # noqa: SIM115, PTH123
+    from charlstm import durable
+    from charlstm.cli import run
+
+    write = durable.write
+
+    def told(*args: Any, **options: Any) -> None:
+        news.send("save")
+        write(*args, **options)
+
+    durable.write = told
+    news.send("begun")
+    sys.exit(run(list(arguments)))
+
+
+Start = Callable[..., Child]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a command line in a process of its own, in this test's folder."""
+    children: list[Child] = []
+
+    def begin(*arguments: object) -> Child:
+        mine, its = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=_run, args=([str(it) for it in arguments], str(tmp_path), its))
+        process.start()
+        its.close()
+        child = Child(process, mine)
+        children.append(child)
+        assert mine.recv() == "begun"
+        return child
+
+    yield begin
+    for child in children:
+        child.kill()
+        child.news.close()
+
+
+@pytest.fixture
+def lifetime(start: Start, corpus: Path) -> float:
+    """The seconds that an undisturbed run of SMALL takes, which is there as `warm`."""
+    start("train", corpus.name, *SMALL, "--steps=1", "--name=first").wait()  # the others begin faster
+    began = time.monotonic()
+    assert start("train", corpus.name, *SMALL, "--name=warm").wait() == 0
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def corpus(text: str, tmp_path: Path) -> Path:
+    """A short text."""
+    path = tmp_path / "corpus.txt"
+    path.write_text(text[:6_000], encoding="utf-8", newline="")
+    return path
+
+
+SMALL = [
+    *("--hidden-size=16", "--embedding-size=8", "--num-layers=2", "--batch-size=4", "--seq-length=12"),
+    *("--precision=fp32", "--threads=1", "--steps=300", "--evaluations=4", "--save-every=0.05s"),
+    *("--dropout=0.2", "--recurrent-dropout=0.1"),
+]
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Return all that a finished run has to show, to the bit, but the seconds it took."""
+    last, best = checkpoints.load(run.last), checkpoints.load(run.best)
+    assert last.training is not None
+    return {
+        "tensors": {name: tensor.tobytes() for name, tensor in last.tensors.items()},
+        "best": {name: tensor.tobytes() for name, tensor in best.tensors.items()},
+        "steps": (last.step, best.step, best.val_loss),
+        "training": {name: value for name, value in last.training.items() if name not in {"seconds", "rows"}},
+        "rows": [row | {"seconds": 0} for row in last.training["rows"]],
+        "metrics": [row | {"seconds": 0} for row in run.read_metrics()],
+    }

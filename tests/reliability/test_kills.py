@@ -1,0 +1,63 @@
+"""SIGKILL at any instant: the resumed run is the uninterrupted one, bit for bit."""
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from charlstm.runs import Run
+from tests.reliability.conftest import SMALL, Child, Start, outcome, times
+
+pytestmark = pytest.mark.slow
+
+SEEDS = (1, 2, 3)
+
+
+def strike(child: Child, source: random.Random, lifetime: float, aimed: bool) -> bool:
+    """Kill a child at a random instant of its life, or of one of its saves; return whether it was still alive."""
+    if aimed:
+        for _ in range(source.randrange(1, 12)):
+            try:
+                child.news.recv()
+            except EOFError:
+                break
+        time.sleep(source.random() * 0.004)  # a save takes about as long
+    else:
+        child.process.join(source.random() * lifetime)
+    alive = child.process.is_alive()
+    child.kill()
+    return alive
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
+    start: Start, corpus: Path, tmp_path: Path, lifetime: float, survived: Counter[str], seed: int
+) -> None:
+    command = ["train", corpus.name, *SMALL, f"--seed={seed}"]
+    assert start(*command, "--name=whole").wait() == 0
+    expected = outcome(Run(tmp_path / "checkpoints" / "whole"))
+    source = random.Random(seed)
+    kills, wanted = 0, -(-times(20, 200) // len(SEEDS))
+    while kills < wanted:
+        name = f"--name=killed-{kills}"
+        run = Run(tmp_path / "checkpoints" / name.removeprefix("--name="))
+        before, finished = kills, False
+        while not finished:
+            child = (
+                start("train", "--resume", name)
+                if run.last.exists() or run.previous.exists()
+                else start(*command, name, "--force")
+            )
+            aimed = kills % 4 == 0
+            if kills < wanted and strike(child, source, lifetime, aimed):
+                kills += 1
+                survived[f"SIGKILLs{', aimed inside a save' if aimed else ' at random instants'}"] += 1
+            else:
+                finished = child.wait() == 0
+                # A run that had ended has nothing to go on with.
+                finished = finished or (child.wait() == 2 and run.best.exists())
+        assert outcome(run) == expected
+        assert not list(run.folder.glob("*.tmp"))
+        survived["runs killed and resumed, bit-identical to the uninterrupted one"] += kills > before

@@ -267,11 +267,10 @@ _TRAINING: dict[str, Callable[[Any], bool]] = {
     "best_loss": lambda value: value is None or _is_number(value),
     "best_step": lambda value: value is None or _is_count(value),
     "halved": lambda value: isinstance(value, bool),
-    "rows": lambda value: isinstance(value, list) and all(isinstance(row, dict) for row in value),
     "plan": lambda value: isinstance(value, dict) and _is_whole(value, _PLAN),
     "machine": lambda value: isinstance(value, dict),
 }
-"""What `training` holds: where the run stands, the rows of its metrics, its length, and what it was computed by."""
+"""What `training` holds: where the run stands, its length, and what it was computed by."""
 
 
 def _is_whole(values: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], bool]]) -> bool:

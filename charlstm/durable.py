@@ -1,6 +1,7 @@
 """Bytes <-> one regular file: read whole, and replaced whole or not at all, whatever happens in between."""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -44,9 +45,28 @@ def write(path: Path, data: bytes, *, keep: Path | None = None) -> None:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
-        raise InputOutputError(
-            f"{path}: cannot be written ({os_reason(error)}); free some space or choose another --checkpoints folder"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add bytes to the end of the file at `path`, all of them or none, and sync it.
+
+    Raises:
+        InputOutputError: naming the reason; the file is as it was.
+    """
+    _require_replaceable(path)
+    try:
+        with path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                if file.write(data) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(size)
+                raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
 
 
 def unfinished(folder: Path) -> Iterator[Path]:
@@ -94,6 +114,12 @@ def _require_replaceable(path: Path | None) -> None:
         return
     if not stat.S_ISREG(mode):
         raise InputOutputError(f"{path}: {_kind(mode)}, and is not written over; move it away")
+
+
+def _unwritable(path: Path, error: OSError) -> InputOutputError:
+    return InputOutputError(
+        f"{path}: cannot be written ({os_reason(error)}); free some space or choose another --checkpoints folder"
+    )
 
 
 def _kind(mode: int) -> str:

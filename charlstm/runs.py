@@ -128,26 +128,32 @@ class Run:
                 "not free; free some space, or choose another --checkpoints folder"
             )
 
-    def save(self, last: Checkpoint, best: Checkpoint | None = None) -> None:
-        """Write a generation: the best weights, where they are new, the metrics and the newest state.
+    def save(self, last: Checkpoint, best: Checkpoint | None = None, rows: list[dict[str, Any]] | None = None) -> None:
+        """Write a generation: the best weights, where they are new, the rows of metrics and the newest state.
 
-        What fails is tried three times. No generation speaks of best weights that are not written.
+        What fails is tried three times. No generation speaks of best weights or rows that are not written.
+
+        Args:
+            last: the newest state.
+            best: the best weights, where they are new.
+            rows: those that are new; emptied when they are written.
 
         Raises:
             InputOutputError: where it still fails; what was there before can be loaded.
         """
-        rows = "".join(json.dumps(row) + "\n" for row in (last.training or {}).get("rows", ()))
         for pause in _PAUSES:
             try:
-                return self._write(last, best, rows.encode())
+                return self._write(last, best, rows or [])
             except InputOutputError:
                 time.sleep(pause)
-        return self._write(last, best, rows.encode())
+        return self._write(last, best, rows or [])
 
-    def _write(self, last: Checkpoint, best: Checkpoint | None, rows: bytes) -> None:
+    def _write(self, last: Checkpoint, best: Checkpoint | None, rows: list[dict[str, Any]]) -> None:
         if best is not None:
             checkpoints.save(self.best, best)
-        durable.write(self.metrics, rows)
+        if rows:
+            durable.append(self.metrics, _lines(rows))
+            rows.clear()
         checkpoints.save(self.last, last, keep=self.previous)
 
     def load_last(self) -> tuple[Checkpoint, CharLSTMError | None]:
@@ -176,14 +182,32 @@ class Run:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def read_metrics(self) -> Sequence[dict[str, Any]]:
-        """Return the rows of the metrics."""
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the metrics, up to one that a kill cut off."""
+        if not self.metrics.exists():
+            return
+        for line in self.metrics.read_bytes().splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                return
+
+    def cut_metrics(self, step: int) -> None:
+        """Drop the rows after `step`: the run goes on from a state before them, and writes them again.
+
+        Raises:
+            InputOutputError: where the folder cannot be written.
+        """
+        durable.write(self.metrics, _lines([row for row in self.read_metrics() if row["step"] <= step]))
 
     def _unwritable(self, error: OSError) -> InputOutputError:
         return InputOutputError(
             f"{self.folder}: cannot be written ({os_reason(error)}); choose another --checkpoints folder"
         )
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
 def named(name: str, root: Path = ROOT) -> Run:

@@ -178,7 +178,6 @@ class Training:
         self.best_step: int | None = None
         self.misses = 0
         self.halved = False
-        self.rows: list[dict[str, Any]] = []
         self._pending: list[tuple[torch.Tensor, int]] = []
 
     @property
@@ -329,7 +328,6 @@ _SCALARS = (
     "best_step",
     "misses",
     "halved",
-    "rows",
 )
 
 
@@ -386,9 +384,7 @@ def train(
                 reason = "stopped" if stop() else "deadline"
                 break
             evaluation = _evaluation(training, corpus, plan, score, keeper.seconds())
-            training.rows.append(evaluation.row())
-            if evaluation.improved:
-                keeper.take_best()
+            keeper.take(evaluation)
             tired = config.patience is not None and training.misses >= config.patience
             keeper.save(last=ends or tired)
             yield evaluation
@@ -428,7 +424,8 @@ class _Keeper:
         self._training, self._corpus, self._run, self._plan = training, corpus, run, plan
         self._began = time.monotonic() - training.seconds
         self._saved = time.monotonic()
-        self._best: Checkpoint | None = None  # until it is written
+        self._best: Checkpoint | None = None  # until it is written, as the rows
+        self._rows: list[dict[str, Any]] = []
         self._failures: list[Unsaved] = []
 
     def seconds(self) -> float:
@@ -439,9 +436,11 @@ class _Keeper:
         """Return whether more would be lost than may be."""
         return time.monotonic() - self._saved > self._training.config.train.save_every
 
-    def take_best(self) -> None:
-        """Have these weights written as the best with the next generation."""
-        self._best = _checkpoint(self._training, self._corpus, self._plan, with_state=False)
+    def take(self, evaluation: Evaluation) -> None:
+        """Have a measurement's row, and where they are the best these weights, written with the next generation."""
+        self._rows.append(evaluation.row())
+        if evaluation.improved:
+            self._best = _checkpoint(self._training, self._corpus, self._plan, with_state=False)
 
     def save(self, *, last: bool = False) -> None:
         """Write a generation; raises InputOutputError where it cannot be written and is the run's last."""
@@ -451,7 +450,7 @@ class _Keeper:
         checkpoint = _checkpoint(training, self._corpus, self._plan, with_state=True)
         try:
             if training.group.first:
-                self._run.save(checkpoint, self._best)
+                self._run.save(checkpoint, self._best, self._rows)
             self._best = None
         except InputOutputError as error:
             if last:

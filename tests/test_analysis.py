@@ -96,17 +96,18 @@ def small_model(vocab_size: int, **options: object) -> CharLSTM:
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Contexts of at most 64, and few characters scored."""
     monkeypatch.setattr(reach, "CONTEXTS", (1, 2, 8, 16, 32, 64))
-    monkeypatch.setattr(reach, "_MOST", 64)
+    monkeypatch.setattr(reach, "_SPAN", 1024)
     monkeypatch.setattr(reach, "_STRETCHES", 4)
 
 
 @pytest.mark.parametrize("length", [900, 5000])  # scored throughout, and in stretches
-def test_contexts_are_read_from_a_zero_state(text: str, narrow: None, length: int) -> None:
+@pytest.mark.parametrize("every", [1, 4, 16, 21])
+def test_contexts_are_read_from_a_zero_state(text: str, narrow: None, length: int, every: int) -> None:
     tokenizer = CharTokenizer.fit(text[:length])
     ids = tokenizer.encode(text[:length])
     model = small_model(tokenizer.vocab_size)
-    ends = reach._ends(len(ids))
-    scored = reach._score(model, ids, ends, CPU, lambda _: None)
+    ends = reach._ends(len(ids), every)
+    scored = reach._score(model, ids, ends, every, CPU, lambda _: None)
     assert scored.shape == (6, len(ends))
     assert len(ends) == len(set(ends.tolist()))
     for number in range(0, len(ends), 7):

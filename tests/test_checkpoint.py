@@ -50,7 +50,6 @@ TRAINING = {
     "best_step": 4,
     "misses": 0,
     "halved": False,
-    "rows": [{"step": 4, "val_loss": 1.25}],
     "plan": {"steps": 7, "evaluate_every": 2},
     "machine": {"device": "cpu", "threads": 2},
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from charlstm import runs
+from charlstm import durable, runs
 from charlstm.errors import InputOutputError, UsageError
 from charlstm.runs import Run
 
@@ -64,6 +64,15 @@ def test_a_model_comes_with_the_package(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_name_is_a_plain_name(name: str) -> None:
     with pytest.raises(UsageError, match="plain name"):
         runs.named(name)
+
+
+def test_metrics_are_cut_to_a_step(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    durable.append(run.metrics, b"".join(b'{"step": %d}\n' % step for step in (10, 20, 30)) + b'{"step": 4')
+    run.cut_metrics(20)
+    assert [row["step"] for row in run.read_metrics()] == [10, 20]
+    durable.append(run.metrics, b'{"step": 30}\n')
+    assert [row["step"] for row in run.read_metrics()] == [10, 20, 30]
 
 
 def test_create_takes_away_an_earlier_run_but_nothing_else(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from charlstm.model import CharLSTM
 from charlstm.tokenizer import Ids, Tokenizer
 
 CONTEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-_STRIDE = 16  # characters between two that are scored
-_MOST = 8192  # characters that are scored
+_SPAN = 1 << 17  # characters of the text from which those that are scored come
 _STREAMS = 256  # read side by side
 _STRETCHES = 16  # of a long text, from which the scored characters come
 _BLOCKS = 32
@@ -82,10 +81,12 @@ def measure(
     tokenizer: Tokenizer,
     device: Device,
     report: Callable[[float], None] = lambda _: None,
+    *,
+    every: int = 16,
 ) -> Reach:
     """Score characters of the held-out text given 1, 2, 4, ... 1024 characters before them, read from a zero state.
 
-    The same characters, 16 apart, are scored in every context; a long text is represented by some stretches.
+    The same characters are scored in every context; a long text is represented by some stretches.
 
     Args:
         model: in evaluation mode.
@@ -94,20 +95,21 @@ def measure(
         tokenizer: of both.
         device: where the model lies.
         report: told the share that is done.
+        every: how many characters lie between two that are scored.
 
     Raises:
         DataError: where the held-out text is too short.
     """
     longest = CONTEXTS[-1]
-    if len(held_out) < longest + _LEAST_SCORED * _STRIDE:
+    least = longest + _LEAST_SCORED * every
+    if len(held_out) < least:
         raise DataError(
-            f"the held-out text has {len(held_out):,} ids; the reach test needs {longest + _LEAST_SCORED * _STRIDE:,}: "
-            "give a longer TEXT"
+            f"the held-out text has {len(held_out):,} ids; the reach test needs {least:,}: give a longer TEXT"
         )
-    ends = _ends(len(held_out))
+    ends = _ends(len(held_out), every)
     if tokenizer.end_id is not None:
         ends = ends[held_out[ends] != tokenizer.start_id]  # which is known, and not predicted
-    nats = _score(model, held_out, ends, device, report)  # (contexts, characters)
+    nats = _score(model, held_out, ends, every, device, report)  # (contexts, characters)
     contexts = [rows[ends] for rows in ngrams.contexts(held_out)]
     by_order = -np.log(ngrams.probabilities(contexts, held_out[ends]))  # (orders, characters)
     if tokenizer.unknown_id is not None:
@@ -120,33 +122,39 @@ def measure(
     return Reach(rows, [Mean.of(scores) for scores in by_order], len(ends))
 
 
-def _ends(length: int) -> npt.NDArray[np.int64]:
+def _ends(length: int, every: int) -> npt.NDArray[np.int64]:
     """Return the positions that are scored, ascending: in one stretch of the text, or in some of a long one."""
     first, last = CONTEXTS[-1], length
-    if (last - first) // _STRIDE <= _MOST:
-        return np.arange(first, last, _STRIDE)
-    a_stretch = _MOST // _STRETCHES
-    begins = np.linspace(first, last - a_stretch * _STRIDE, _STRETCHES).astype(np.int64)
-    return (begins[:, None] + np.arange(a_stretch) * _STRIDE).ravel()
+    if last - first <= _SPAN:
+        return np.arange(first, last, every)
+    a_stretch = _SPAN // _STRETCHES
+    begins = np.linspace(first, last - a_stretch, _STRETCHES).astype(np.int64)
+    return (begins[:, None] + np.arange(0, a_stretch, every)).ravel()
 
 
 @torch.inference_mode()
 def _score(
-    model: CharLSTM, ids: Ids, ends: npt.NDArray[np.int64], device: Device, report: Callable[[float], None]
+    model: CharLSTM,
+    ids: Ids,
+    ends: npt.NDArray[np.int64],
+    every: int,
+    device: Device,
+    report: Callable[[float], None],
 ) -> Floats:
     """Return the nats of the characters at `ends` in each context, (contexts, ends).
 
-    A stream that begins 16 characters before one of them begins 32 before the next, and so on: each start is read once,
-    for all contexts that are multiples of the stride.
+    With 16 characters between them, a stream that begins 16 before one begins 32 before the next, and so on: each start
+    is read once, for all contexts that are multiples of that distance.
     """
     nats = np.full((len(CONTEXTS), len(ends)), np.nan)
     place = {int(end): number for number, end in enumerate(ends)}
-    short = [context for context in CONTEXTS if context < _STRIDE]
-    long = [context for context in CONTEXTS if context >= _STRIDE]
+    short = [context for context in CONTEXTS if context % every]
+    long = [context for context in CONTEXTS if context % every == 0]
     starts = np.unique((ends[:, None] - np.array(long)).ravel())
-    total = sum(short) * len(ends) + long[-1] * len(starts)
+    readings = [([context], ends - context) for context in short] + ([(long, starts)] if long else [])
+    total = sum(contexts[-1] * len(beginnings) for contexts, beginnings in readings)
     done = 0
-    for contexts, beginnings in [([context], ends - context) for context in short] + [(long, starts)]:
+    for contexts, beginnings in readings:
         for begin in _groups(beginnings):
             for context, scores in _read(model, ids, begin, contexts, device):
                 for score, end in zip(scores, begin + context, strict=True):

@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Show how far back the model looks: the loss by the number of characters read before.",
 )
+@click.option(
+    "--every",
+    type=click.IntRange(1, 1024),
+    default=16,
+    show_default=True,
+    help="With --context, score every Nth character: fewer between them take longer and show smaller differences.",
+)
 @click.option("--encoding", default=None, help="Encoding of TEXT.  [default: the training text's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @settings(DeviceConfig)
@@ -42,6 +49,7 @@ def evaluate(
     text: str | None,
     split: str | None,
     context: bool,
+    every: int,
     encoding: str | None,
     as_json: bool,
     device: str,
@@ -78,7 +86,7 @@ def evaluate(
     chosen = Device(choose(device_config), "bf16" if precision == "bf16" else "fp32")
     model = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights).to(chosen.name)
     if context:
-        _reach(loaded, model, part, chosen, cache, as_json=as_json)
+        _reach(loaded, model, part, chosen, cache, every, as_json=as_json)
         return
     began = time.perf_counter()
     score = evaluation.evaluate(model, part, loaded.tokenizer, chosen)
@@ -111,7 +119,14 @@ def evaluate(
 
 
 def _reach(
-    loaded: "Checkpoint", model: "CharLSTM", held_out: "Split", device: "Device", cache: "Cache", *, as_json: bool
+    loaded: "Checkpoint",
+    model: "CharLSTM",
+    held_out: "Split",
+    device: "Device",
+    cache: "Cache",
+    every: int,
+    *,
+    as_json: bool,
 ) -> None:
     """Measure how far back the model looks, and print it."""
     import dataclasses
@@ -122,7 +137,7 @@ def _reach(
     _, train = _text(loaded, None, "train", None, cache)
     with console.bar("reading") as report:
         ngrams = ngram.KneserNey(train.ids, loaded.tokenizer.vocab_size, loaded.tokenizer.start_id)
-        found = reach.measure(model, held_out.ids, ngrams, loaded.tokenizer, device, report)
+        found = reach.measure(model, held_out.ids, ngrams, loaded.tokenizer, device, report, every=every)
     bands = structure.measure(model, held_out, ngrams, loaded.tokenizer, device, found.best_order)
     if as_json:
         console.Output().json(

@@ -226,8 +226,11 @@ def _resume(setting: _Setting, given: dict[str, Any]) -> None:
         if group.restarts:  # all was done when a process was lost
             return
         raise UsageError(f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time")
+    if training.step > plan.steps:
+        raise UsageError(f"the run is at step {training.step:,} already; train it further with more --steps, or --time")
     if group.first:
         run.make_room(_size(training, corpus))
+        run.cut_metrics(training.row_step)
     _describe(run, corpus, training, plan, f"going on from step {training.step:,}")
     _train(training, corpus, run, plan, setting.stop)
 

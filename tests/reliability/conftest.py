@@ -152,7 +152,6 @@ def outcome(run: Run) -> dict[str, Any]:
         "tensors": {name: tensor.tobytes() for name, tensor in last.tensors.items()},
         "best": {name: tensor.tobytes() for name, tensor in best.tensors.items()},
         "steps": (last.step, best.step, best.val_loss),
-        "training": {name: value for name, value in last.training.items() if name not in {"seconds", "rows"}},
-        "rows": [row | {"seconds": 0} for row in last.training["rows"]],
+        "training": {name: value for name, value in last.training.items() if name != "seconds"},
         "metrics": [row | {"seconds": 0} for row in run.read_metrics()],
     }

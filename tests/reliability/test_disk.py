@@ -55,7 +55,7 @@ class Disk:
                 return super().write(data)
 
         def failing_open(self: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
-            return File(self, "x") if mode == "xb" else opened(self, mode, *args, **options)
+            return File(self, mode[0]) if mode in {"xb", "ab"} else opened(self, mode, *args, **options)
 
         monkeypatch.setattr(os, "fsync", failing_fsync)
         monkeypatch.setattr(Path, "replace", failing_replace)
@@ -83,16 +83,21 @@ def step_of(path: Path) -> int:
 
 
 SAVE = ["write", "fsync file", "rename", "fsync folder"]
+APPEND = ["write", "fsync file"]
 KEEPING = ["write", "fsync file", "rename", "rename", "fsync folder"]
+
+
+def row(step: int) -> list[dict[str, int]]:
+    return [{"step": step}]
 
 
 def test_the_order_of_a_save(tmp_path: Path, disk: Disk) -> None:
     run = Run(tmp_path)
-    run.save(generation(1), generation(1))
-    assert disk.trace == [*SAVE, *SAVE, *SAVE]  # best, metrics, last
+    run.save(generation(1), generation(1), row(1))
+    assert disk.trace == [*SAVE, *APPEND, *SAVE]  # best, metrics, last
     disk.fail(0, 0)
     run.save(generation(2))
-    assert disk.trace == [*SAVE, *KEEPING]
+    assert disk.trace == KEEPING
     assert (step_of(run.best), step_of(run.last), step_of(run.previous)) == (1, 2, 1)
 
 
@@ -101,14 +106,15 @@ def test_the_order_of_a_save(tmp_path: Path, disk: Disk) -> None:
 def test_whatever_fails_what_was_there_can_be_loaded(
     tmp_path: Path, disk: Disk, survived: Counter[str], number: int, best: bool
 ) -> None:
-    for at in range(len([*SAVE, *SAVE, *KEEPING]) if best else len([*SAVE, *KEEPING])):
+    for at in range(len([*SAVE, *APPEND, *KEEPING]) if best else len([*APPEND, *KEEPING])):
         run = Run(tmp_path / str(at))
         run.folder.mkdir()
-        run.save(generation(1), generation(1))
-        run.save(generation(2))
+        run.save(generation(1), generation(1), row(1))
+        run.save(generation(2), None, row(2))
+        rows: list[dict[str, Any]] = [{"step": 3}]
         disk.fail(at, 1000, number)
         with pytest.raises(InputOutputError, match=os.strerror(number).lower()):
-            run.save(generation(3), generation(3) if best else None)
+            run.save(generation(3), generation(3) if best else None, rows)
         state, _ = run.load_last()
         assert state.step in {2, 3}
         assert (state.step == 3) == (step_of(run.last) == 3 if run.last.exists() else False)
@@ -116,8 +122,9 @@ def test_whatever_fails_what_was_there_can_be_loaded(
         assert sorted(file.name for file in run.folder.iterdir() if file.name.endswith(".tmp")) == []
         # The disk is well again.
         disk.fail(0, 0)
-        run.save(generation(4), generation(4) if best else None)
+        run.save(generation(4), generation(4) if best else None, rows)
         assert run.load_last()[0].step == 4
+        assert [it["step"] for it in run.read_metrics()] == [1, 2, 3]
         survived[f"{errno.errorcode[number]} in every step of a save"] += 1
 
 
@@ -125,9 +132,10 @@ def test_whatever_fails_what_was_there_can_be_loaded(
 def test_what_fails_once_or_twice_is_tried_again(tmp_path: Path, disk: Disk, failures: int) -> None:
     run = Run(tmp_path)
     run.save(generation(1))
-    disk.fail(0, failures)
-    run.save(generation(2), generation(2))
+    disk.fail(4, 4 + failures)  # after the best weights are written
+    run.save(generation(2), generation(2), row(2))
     assert (step_of(run.last), step_of(run.best), step_of(run.previous)) == (2, 2, 1)
+    assert [it["step"] for it in run.read_metrics()] == [2]
 
 
 @pytest.fixture

@@ -293,7 +293,7 @@ def test_resuming_from_a_hostile_state(charlstm: Command, trained: Path) -> None
     folder = Path("checkpoints/x")
     folder.mkdir(parents=True)
     data = (trained / "last.safetensors").read_bytes()
-    for name, value in (("rows", [1]), ("plan", {}), ("plan", {"steps": 10**30, "evaluate_every": 1}), ("step", -1)):
+    for name, value in (("halved", [1]), ("plan", {}), ("plan", {"steps": 10**30, "evaluate_every": 1}), ("step", -1)):
         header, body = parts(data)
         training = json.loads(header["__metadata__"]["training"])
         training[name] = value

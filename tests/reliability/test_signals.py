@@ -1,15 +1,20 @@
 """SIGINT, SIGTERM and SIGHUP at any instant: the state is saved, the exit code says which it was, and at once."""
 
+import itertools
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from charlstm.runs import Run
+from tests.conftest import Command
 from tests.reliability.conftest import SMALL, Start, outcome, times
 
 pytestmark = pytest.mark.slow
@@ -76,3 +81,65 @@ def test_reading_and_calibration_end_at_once_and_leave_nothing(start: Start, tex
         assert child.wait() == 143
         assert not Run(tmp_path / "checkpoints" / "large").exists()
         assert not list((tmp_path / "cache").glob(".unfinished-*"))
+
+
+def test_a_terminal_that_has_gone_ends_no_run(tmp_path: Path, corpus: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # whatever is written to stderr fails
+    done = subprocess.run(
+        [sys.executable, "-m", "charlstm", "train", corpus.name, *SMALL], cwd=tmp_path, stderr=writer, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 0
+    assert outcome(Run(tmp_path / "checkpoints" / "corpus"))["steps"][0] == 300
+
+
+def test_a_run_is_trained_by_one_process(start: Start, corpus: Path, charlstm: Command) -> None:
+    child = start("train", corpus.name, *SMALL, "--steps=100000", "--name=mine")
+    for _ in range(8):
+        child.news.recv()
+    for arguments in (["--resume"], ["--force", "--steps=1"]):
+        refused = charlstm("train", corpus.name, "--name=mine", *arguments)
+        assert refused.code == 2
+        assert "another process is training this run" in refused.err
+    child.kill()
+    assert charlstm("train", "--name=mine", "--resume", "--steps=1").code in {0, 2}  # a dead process's lock is none
+
+
+def test_a_damaged_state_is_named_and_the_one_before_it_taken(
+    start: Start, corpus: Path, tmp_path: Path, charlstm: Command
+) -> None:
+    assert start("train", corpus.name, *SMALL, "--name=whole").wait() == 0
+    child = start("train", corpus.name, *SMALL, "--name=hurt")
+    for _ in range(12):
+        child.news.recv()
+    child.kill()
+    run = Run(tmp_path / "checkpoints" / "hurt")
+    if run.last.exists():  # the kill may have come between two names
+        run.last.write_bytes(run.last.read_bytes()[:-100])
+    resumed = charlstm("train", "--resume", "--name=hurt")
+    assert resumed.code == 0
+    assert "last.safetensors: " in resumed.err
+    assert "going on from the state before it, step" in resumed.err
+    assert outcome(run) == outcome(Run(tmp_path / "checkpoints" / "whole"))
+
+
+def test_another_machine_is_warned_of(start: Start, corpus: Path, charlstm: Command) -> None:
+    assert start("train", corpus.name, *SMALL, "--steps=20", "--name=short").wait() == 0
+    resumed = charlstm("train", "--resume", "--name=short", "--steps=30", "--threads=2")
+    assert resumed.code == 0
+    assert "threads 2, but 1 before: the run goes on, to rounding but not to the bit" in resumed.err
+
+
+def test_a_text_that_takes_longer_to_read_than_the_run_may_last(
+    text: str, charlstm: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("large.txt").write_text(text * 20, encoding="utf-8", newline="")
+    clock = itertools.count(step=0.5)
+    monkeypatch.setattr(
+        sys.modules["charlstm.cli.train"], "time", SimpleNamespace(monotonic=lambda: float(next(clock)))
+    )
+    outcome = charlstm("train", "large.txt", "--time=2s")
+    assert outcome.code == 2
+    assert "--time 2s: over when" in outcome.err
+    assert not Path("checkpoints").exists()

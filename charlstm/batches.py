@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlstm.corpus import Split
-from charlstm.tokenizer import Tokenizer
+from charlstm.tokenizer import Ids, Tokenizer
 
 IGNORE = -100
 """The target that counts for nothing (torch's `ignore_index`)."""
@@ -42,6 +42,34 @@ class Batch:
         """Return what some of the streams read; the characters stay those of all."""
         inputs, targets, positions = (part[:, rows] for part in (self.inputs, self.targets, self.positions))
         return Batch(inputs, targets, positions, self.begins[rows], self.characters)
+
+
+def window_of(
+    ids: Ids,
+    tokenizer: Tokenizer,
+    positions: Positions,
+    first: npt.NDArray[np.bool_],
+    inside: npt.NDArray[np.bool_],
+    begins: npt.NDArray[np.bool_],
+) -> Batch:
+    """Return what predicts the ids at these positions.
+
+    Args:
+        ids: the text.
+        tokenizer: of the ids.
+        positions: (T, N), of the targets.
+        first: (T, N), where nothing stands before.
+        inside: (T, N), which positions count.
+        begins: (N,), where a stream begins.
+    """
+    targets = ids[positions].astype(np.int64)
+    inputs = ids[np.maximum(positions - 1, 0)].astype(np.int64)
+    inputs[first] = tokenizer.start_id
+    if tokenizer.end_id is not None:
+        opening = targets == tokenizer.start_id
+        inputs[opening] = tokenizer.end_id
+        inside = inside & ~opening
+    return Batch(inputs, np.where(inside, targets, IGNORE), positions, begins, int(inside.sum()))
 
 
 class Batches:
@@ -69,10 +97,10 @@ class Batches:
             shuffle: the seed of the order in which framed documents lie in each epoch; by default it is their own.
         """
         self._ids = split.ids
-        self._start_id = tokenizer.start_id
-        self._end_id = tokenizer.end_id
-        self._starts = split.bounds[:-1] if self._end_id is not None else split.bounds[:1]
-        self._seed = shuffle if self._end_id is not None and len(self._starts) > 1 else None
+        self._tokenizer = tokenizer
+        framed = tokenizer.end_id is not None
+        self._starts = split.bounds[:-1] if framed else split.bounds[:1]
+        self._seed = shuffle if framed and len(self._starts) > 1 else None
         self._order = _Order(self._starts, len(self._ids))
         self._epoch = -1
         self._bounds = np.arange(batch_size + 1) * len(self._ids) // batch_size
@@ -92,17 +120,8 @@ class Batches:
         places = begin + inner[:, None]  # (T, N), in the order of this epoch
         inside = places < end
         positions, first = self._ordered(epoch).find(np.minimum(places, len(self._ids) - 1))
-        targets = self._ids[positions].astype(np.int64)
-        inputs = self._ids[np.maximum(positions - 1, 0)].astype(np.int64)
-        inputs[first] = self._start_id
-        begins = (window == 0) & (segments == 0)
-        if self._end_id is not None:
-            opening = targets == self._start_id
-            inputs[opening] = self._end_id
-            inside &= ~opening
-            if self._seed is not None:
-                begins = np.full(len(segments), window == 0)
-        return Batch(inputs, np.where(inside, targets, IGNORE), positions, begins, int(inside.sum()))
+        begins = (window == 0) & ((segments == 0) | (self._seed is not None))
+        return window_of(self._ids, self._tokenizer, positions, first, inside, begins)
 
     def _ordered(self, epoch: int) -> "_Order":
         """Return the order of the documents in an epoch; the newest is kept."""

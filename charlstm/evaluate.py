@@ -1,10 +1,11 @@
 """How surprised a model is by a text: sums of nats and characters, and the ratios people quote."""
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from charlstm.batches import IGNORE, Batch, Batches
+from charlstm.batches import IGNORE, Batch, Batches, window_of
 from charlstm.corpus import Split
 from charlstm.device import Device
 from charlstm.distributed import ALONE, Group
@@ -22,6 +23,11 @@ from charlstm.tokenizer import Tokenizer
 WARM_UP = 512
 """Characters a stream reads before those it scores, so that its state is that of the whole text read in one go."""
 MAX_STREAMS = 64
+CELL = 100
+"""Positions of the text whose nats are added up in one for the interval."""
+_BLOCK = 1000  # positions that are drawn together, at least
+_MOST_BLOCKS = 1000  # a longer text is drawn in longer blocks
+_RESAMPLES = 2000
 _MAX_LOGITS = 1 << 22  # logits held at a time (16 MB)
 _LEAST_WINDOW = 16
 
@@ -65,6 +71,35 @@ class Score:
         return math.exp(self.loss) if self.loss < 700 else math.inf
 
 
+class Cells:
+    """The nats of each CELL positions of a text, from which it is told how sure their mean is."""
+
+    def __init__(self, length: int) -> None:
+        """Make room for a text of so many ids."""
+        self._nats = np.zeros(-(-length // CELL))
+        self._count = np.zeros(len(self._nats))
+
+    def add(self, positions: npt.NDArray[np.int64], nats: npt.NDArray[Any]) -> None:
+        """Take in the nats at these positions."""
+        np.add.at(self._nats, positions // CELL, nats)
+        np.add.at(self._count, positions // CELL, 1)
+
+    def interval(self, share: float = 0.95) -> tuple[float, float]:
+        """Return how far from 1 the mean of another text like this might lie, as factors: a moving-block bootstrap.
+
+        A character's surprise is like its neighbours': so blocks of at least 1,000 positions are drawn from all places
+        of the text, with replacement, until they are as long as it (Kunsch 1989), 2,000 times over.
+        """
+        size = max(_BLOCK // CELL, -(-len(self._nats) // _MOST_BLOCKS))
+        size = min(size, len(self._nats))
+        nats, count = (np.concatenate([[0.0], cells.cumsum()]) for cells in (self._nats, self._count))
+        nats, count = nats[size:] - nats[:-size], count[size:] - count[:-size]  # of the block that begins at each cell
+        blocks = np.random.default_rng(0).integers(len(nats), size=(_RESAMPLES, -(-len(self._nats) // size)))
+        means = nats[blocks].sum(1) / count[blocks].sum(1)
+        low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2]) / (self._nats.sum() / self._count.sum())
+        return float(low), float(high)
+
+
 def evaluate(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, group: Group = ALONE) -> Score:
     """Score a whole text, each character given all before it in its document, the first given its start."""
     *_, score = progress(model, split, tokenizer, device, group)
@@ -79,19 +114,50 @@ def together(score: Score, group: Group) -> Score:
 
 
 def progress(
-    model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, group: Group = ALONE
+    model: CharLSTM,
+    split: Split,
+    tokenizer: Tokenizer,
+    device: Device,
+    group: Group = ALONE,
+    *,
+    cold: int | None = None,
+    cells: Cells | None = None,
 ) -> Iterator[Score]:
     """Do what `evaluate` does, yielding what was scored so far; the last one is the whole text's.
 
     The text is cut into streams that are read side by side, as nothing is fast one character at a time; each but the
     first reads WARM_UP characters before its own. The count of bytes and unknown characters comes with the last.
     In a job of several processes each reads some of the streams, and the nats are those of its own: see `together`.
+
+    Args:
+        model: what is scored.
+        split: the text.
+        tokenizer: of its ids.
+        device: where the model lies.
+        group: the processes of the job.
+        cold: score windows of so many ids instead, each from a zero state and given the id before it.
+        cells: takes in where in the text the nats are.
     """
     nats = characters = 0.0
     scored = max(1, len(split.ids) - (split.documents if tokenizer.end_id is not None else 0))
-    for logits, batch in _windows(model, split, tokenizer, device, group):
+    windows = (
+        _windows(model, split, tokenizer, device, group)
+        if cold is None
+        else _cold_windows(model, split, tokenizer, device, cold)
+    )
+    for logits, batch in windows:
         targets = torch.from_numpy(batch.targets).to(device.name)
-        nats += F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum").item()
+        losses = F.cross_entropy(
+            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="none"
+        ).double()
+        nats += losses.sum().item()
+        if cells is not None:
+            inside = batch.targets != IGNORE
+            unknown = batch.targets[inside] == (-1 if tokenizer.unknown_id is None else tokenizer.unknown_id)
+            cells.add(
+                batch.positions[inside],
+                losses.cpu().numpy().reshape(inside.shape)[inside] + unknown * tokenizer.unknown_nats,
+            )
         characters += batch.characters * split.characters / scored
         yield Score(nats, min(round(characters), split.characters), 0, 0)
     nats += split.unknown * tokenizer.unknown_nats if group.first else 0
@@ -114,6 +180,17 @@ def probabilities(
         yield positions, there.cpu().numpy(), likely[:, other].cpu().numpy()
 
 
+@contextlib.contextmanager
+def _evaluating(model: CharLSTM) -> Iterator[None]:
+    """Have the model drop nothing, and leave it as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 @torch.inference_mode()
 def _windows(
     model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, group: Group = ALONE
@@ -127,9 +204,7 @@ def _windows(
     rows = group.rows(streams)
     if rows.start == rows.stop:  # fewer streams than processes
         return
-    was_training = model.training
-    model.eval()
-    try:
+    with _evaluating(model):
         starts = (np.arange(streams) * len(ids) // streams)[rows]
         state = _warm_state(model, ids, starts, seq_length, device)
         for number in range(batches.windows):
@@ -137,8 +212,29 @@ def _windows(
             with device.autocast():
                 logits, state = model(torch.from_numpy(batch.inputs).to(device.name), state)
             yield logits.float(), batch
-    finally:
-        model.train(was_training)
+
+
+@torch.inference_mode()
+def _cold_windows(
+    model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, length: int
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Yield the logits of some windows of the text side by side, each from a zero state, in pieces of them."""
+    ids = split.ids
+    streams = max(1, min(MAX_STREAMS, _MAX_LOGITS // (_LEAST_WINDOW * tokenizer.vocab_size)))
+    piece = max(_LEAST_WINDOW, min(length, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
+    starts = np.arange(0, len(ids), length)
+    with _evaluating(model):
+        for first in range(0, len(starts), streams):
+            windows = starts[first : first + streams]
+            state = model.zero_state(len(windows))
+            for begin in range(0, min(length, len(ids)), piece):
+                places = windows + np.arange(begin, min(begin + piece, length))[:, None]  # (T, N)
+                inside = places < len(ids)
+                positions = np.minimum(places, len(ids) - 1)
+                batch = window_of(ids, tokenizer, positions, positions == 0, inside, np.full(len(windows), begin == 0))
+                with device.autocast():
+                    logits, state = model(torch.from_numpy(batch.inputs).to(device.name), state)
+                yield logits.float(), batch
 
 
 def _warm_state(

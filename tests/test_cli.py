@@ -49,8 +49,8 @@ def test_the_documented_interfaces(charlstm: Command, trained: Path, text: str) 
     write_text(text, length=500)
     scored = json.loads(charlstm("eval", trained, "corpus.txt", "--json").out)
     assert list(scored) == [
-        *("schema", "characters", "bytes", "nats", "bits_per_character", "bits_per_byte", "perplexity", "unknown"),
-        "seconds",
+        *("schema", "characters", "bytes", "nats", "bits_per_character", "interval", "bits_per_byte", "perplexity"),
+        *("unknown", "protocol", "seconds"),
     ]
     assert scored["characters"] == 500
     rows = charlstm("sample", trained, "--json", "--num-samples=3", "--length=30", "--seed=5").out.splitlines()

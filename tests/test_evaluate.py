@@ -16,7 +16,8 @@ CPU = Device("cpu", "fp32")
 
 def build(tokenizer: Tokenizer, num_layers: int = 1) -> CharLSTM:
     torch.manual_seed(0)
-    model = CharLSTM(ModelConfig(hidden_size=40, embedding_size=16, num_layers=num_layers), tokenizer.vocab_size)
+    config = ModelConfig(hidden_size=40, embedding_size=16, num_layers=num_layers)
+    model = CharLSTM(config, tokenizer.vocab_size, end_id=tokenizer.end_id)
     for weight in model.parameters():
         weight.data *= 1.5  # far from the uniform distribution
     return model
@@ -90,3 +91,65 @@ def test_the_model_is_left_as_it_was(training: bool) -> None:
     assert model.training is training
     assert torch.equal(torch.get_rng_state(), rng)
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
+
+
+@pytest.mark.parametrize("framed", [False, True])
+@pytest.mark.parametrize("length", [1, 7, 64, 5000])
+def test_cold_windows_begin_from_nothing(text: str, length: int, framed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "MAX_STREAMS", 3)
+    monkeypatch.setattr(evaluate, "_MAX_LOGITS", 3 * 60 * 20)  # windows are read in pieces
+    part = text[:400]
+    tokenizer = CharTokenizer.fit(part, framed=framed)
+    split = corpus.encode(part, tokenizer)
+    model = build(tokenizer)
+    *_, score = evaluate.progress(model, split, tokenizer, CPU, cold=length)
+    ids = split.ids.tolist()
+    expected = 0.0
+    for begin in range(0, len(ids), length):
+        before, first = ids[begin - 1] if begin else tokenizer.start_id, begin
+        if framed and begin == 0:  # the start itself is known
+            before, first = ids[0], 1
+        expected += independent_nats(model, ids[first : begin + length], before)
+    assert score.nats == pytest.approx(expected, rel=1e-5)
+    assert score.characters == 400 + framed
+
+
+def test_the_interval_is_of_the_scores_themselves(text: str) -> None:
+    tokenizer = CharTokenizer.fit(text[:20_000])
+    split = corpus.encode(text[:30_000], tokenizer)
+    cells = evaluate.Cells(len(split.ids))
+    *_, score = evaluate.progress(build(tokenizer), split, tokenizer, CPU, cells=cells)
+    assert score.unknown > 0
+    assert cells._nats.sum() == pytest.approx(score.nats)
+    assert cells._count.sum() == 30_000
+    low, high = cells.interval()
+    assert low < 1 < high
+
+
+def markov(source: np.random.Generator, length: int) -> np.ndarray:
+    """Return the nats of a chain that is calm or excited for some hundred steps, told by one who knows its rules."""
+    switches = source.random(length) < 1 / 200
+    excited = (switches.cumsum() + source.integers(2)) % 2 == 1
+    likely = np.where(excited, 0.3, 0.9)
+    return -np.log(np.where(source.random(length) < likely, likely, 1 - likely))
+
+
+def test_the_interval_holds_what_it_promises() -> None:
+    """A source of known entropy: the interval of one text holds the truth in about 95 of 100."""
+    source = np.random.default_rng(1)
+    entropy = np.mean([-(p * math.log(p) + (1 - p) * math.log(1 - p)) for p in (0.3, 0.9)])
+    held = 0
+    for _ in range(300):
+        nats = markov(source, 50_000)
+        cells = evaluate.Cells(len(nats))
+        cells.add(np.arange(len(nats)), nats)
+        low, high = (factor * nats.mean() for factor in cells.interval())
+        held += low <= entropy <= high
+    assert 0.9 <= held / 300 <= 0.985
+
+
+def test_the_interval_of_a_short_text_is_no_error() -> None:
+    for length in (1, 99, 150, 2000):
+        cells = evaluate.Cells(length)
+        cells.add(np.arange(length), np.ones(length))
+        assert cells.interval() == (1.0, 1.0)

@@ -277,7 +277,7 @@ def _gather(
                 if not file.found:
                     raise
                 numbers.back_to(before)
-                skipped.append(Skipped(file.path, str(error)))
+                skipped.append(Skipped(file.path, str(error).removeprefix(f"{file.path}: ")))
                 continue
             finally:
                 done += file.size

@@ -153,6 +153,7 @@ def test_binary_files_of_a_folder_are_skipped_and_said(charlstm: Command, text: 
     outcome = charlstm("train", "folder", "--steps=2", *small)
     assert outcome.code == 0
     assert "skipped folder/image" in outcome.err
+    assert outcome.err.count("folder/image") == 1
     assert "\x1b" not in outcome.err
 
 

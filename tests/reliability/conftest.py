@@ -80,6 +80,7 @@ class Child:
 def _run(arguments: Sequence[str], folder: str, news: Connection) -> None:
     """Do what the console script does, telling of each save."""
     os.chdir(folder)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests themselves may run under nohup
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
     sys.stderr = open("stderr.txt", "a")  # noqa: SIM115, PTH123
     from charlstm import durable

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from charlstm.cli.train import _Stop
 from charlstm.runs import Run
 from tests.conftest import Command
 from tests.reliability.conftest import SMALL, Start, outcome, times
@@ -68,6 +69,16 @@ def test_a_closed_terminal_is_a_signal_like_the_others(start: Start, corpus: Pat
     state, damaged = Run(tmp_path / "checkpoints" / "hung").load_last()
     assert state.step > 0
     assert damaged is None
+
+
+def test_under_nohup_a_closed_terminal_is_none() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _Stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_reading_and_calibration_end_at_once_and_leave_nothing(start: Start, text: str, tmp_path: Path) -> None:

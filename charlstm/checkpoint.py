@@ -90,8 +90,13 @@ def save(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> Non
     texts = {name: _json(value) for name, value in metadata.items()}
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
     data = safetensors.numpy.save(tensors, texts)
-    header = _header(data[:8], data[8:], len(data))
-    digest = _digest(header, memoryview(data)[8 + int.from_bytes(data[:8], "little") :])
+    end = 8 + int.from_bytes(data[:8], "little")
+    if end - 8 > _most_header(len(data)):
+        raise DataError(
+            f"{path}: a vocabulary of {checkpoint.tokenizer.vocab_size:,} is too large for so small a network; "
+            "give a larger --hidden-size, or --min-count 2"
+        )
+    digest = _digest(_header(data[8:end]), memoryview(data)[end:])
     durable.write(path, safetensors.numpy.save(tensors, texts | {"sha256": digest}), keep=keep)
 
 
@@ -175,20 +180,20 @@ def _json(value: Any) -> str:
 def _read_header(file: BinaryIO, size: int) -> tuple[dict[str, Any], bytes]:
     """Return the header of a file of `size` bytes, and the bytes up to its end; raises ValueError where it has none."""
     first = file.read(8)
-    length = _header_length(first, size)
-    rest = file.read(length)
-    return _header(first, rest, size), first + rest
-
-
-def _header_length(first: bytes, size: int) -> int:
     length = int.from_bytes(first, "little")
-    if not 0 < length <= min(size - 8, _MAX_HEADER, max(_LEAST_HEADER, size // _HEADER_SHARE)):
+    if not 0 < length <= min(size - 8, _most_header(size)):
         raise ValueError("no header")
-    return length
+    text = file.read(length)
+    return _header(text), first + text
 
 
-def _header(first: bytes, rest: bytes, size: int) -> dict[str, Any]:
-    header = json.loads(rest[: _header_length(first, size)], object_pairs_hook=_unique)
+def _most_header(size: int) -> int:
+    """Return how many bytes the header of a file of `size` bytes may have."""
+    return min(_MAX_HEADER, max(_LEAST_HEADER, size // _HEADER_SHARE))
+
+
+def _header(text: bytes) -> dict[str, Any]:
+    header = json.loads(text, object_pairs_hook=_unique)
     if not isinstance(header, dict):
         raise TypeError("the header is no object")
     return header

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import platform
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ def machine(device: Device) -> dict[str, str | int]:
     }
 
 
+@functools.cache
 def processor(name: str) -> str:
     """Return what a processor is called, and for a CPU which of its instructions torch uses."""
     if name == "cuda":

@@ -101,13 +101,18 @@ class Group:
 ALONE = Group()
 
 
+def processes() -> int:
+    """Return how many processes torchrun has started of this job; 1 where it has not."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join(device: str) -> Group:
     """Return the job that torchrun has started this process in, or ALONE.
 
     Args:
         device: `cpu`, where the processes exchange through gloo, or `cuda`, where the gradients go through NCCL.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
+    size = processes()
     if size == 1:
         return ALONE
     import torch

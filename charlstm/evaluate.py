@@ -180,6 +180,12 @@ def probabilities(
         yield positions, there.cpu().numpy(), likely[:, other].cpu().numpy()
 
 
+def _fitting(streams: int, length: int, vocab_size: int) -> tuple[int, int]:
+    """Return how many streams are read side by side, and how far at a time, that their logits stay within memory."""
+    streams = max(1, min(streams, MAX_STREAMS, _MAX_LOGITS // (_LEAST_WINDOW * vocab_size)))
+    return streams, max(_LEAST_WINDOW, min(length, _MAX_LOGITS // (streams * vocab_size)))
+
+
 @contextlib.contextmanager
 def _evaluating(model: CharLSTM) -> Iterator[None]:
     """Have the model drop nothing, and leave it as it was."""
@@ -197,9 +203,7 @@ def _windows(
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits, (T, N, V), of one window of all of this process's streams after the other."""
     ids = split.ids
-    most = _MAX_LOGITS // (_LEAST_WINDOW * tokenizer.vocab_size)
-    streams = max(1, min(MAX_STREAMS, len(ids) // (4 * WARM_UP), most))
-    seq_length = max(_LEAST_WINDOW, min(WARM_UP, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
+    streams, seq_length = _fitting(len(ids) // (4 * WARM_UP), WARM_UP, tokenizer.vocab_size)
     batches = Batches(split, tokenizer, streams, seq_length)
     rows = group.rows(streams)
     if rows.start == rows.stop:  # fewer streams than processes
@@ -220,8 +224,7 @@ def _cold_windows(
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits of some windows of the text side by side, each from a zero state, in pieces of them."""
     ids = split.ids
-    streams = max(1, min(MAX_STREAMS, _MAX_LOGITS // (_LEAST_WINDOW * tokenizer.vocab_size)))
-    piece = max(_LEAST_WINDOW, min(length, _MAX_LOGITS // (streams * tokenizer.vocab_size)))
+    streams, piece = _fitting(MAX_STREAMS, length, tokenizer.vocab_size)
     starts = np.arange(0, len(ids), length)
     with _evaluating(model):
         for first in range(0, len(starts), streams):

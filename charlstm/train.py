@@ -510,10 +510,12 @@ def _sample(training: Training, corpus: Corpus) -> str:
 
 def _checkpoint(training: Training, corpus: Corpus, plan: Plan, *, with_state: bool) -> Checkpoint:
     """Return what is saved: the weights alone, or all that the run needs to go on."""
-    scalars = training.scalars() | {
-        "plan": {"steps": plan.steps, "evaluate_every": plan.evaluate_every},
-        "machine": machine(training.device) | {"processes": training.group.size},
-    }
+    state = None
+    if with_state:
+        state = training.scalars() | {
+            "plan": {"steps": plan.steps, "evaluate_every": plan.evaluate_every},
+            "machine": machine(training.device) | {"processes": training.group.size},
+        }
     return Checkpoint(
         config=training.config,
         tokenizer=corpus.tokenizer,
@@ -521,5 +523,5 @@ def _checkpoint(training: Training, corpus: Corpus, plan: Plan, *, with_state: b
         step=training.step,
         val_loss=training.best_loss if training.best_step == training.step else None,
         tensors=training.tensors() if with_state else training.weights(),
-        training=scalars if with_state else None,
+        training=state,
     )

@@ -167,6 +167,13 @@ def test_tensors_must_be_the_models(tmp_path: Path, change: dict[str, np.ndarray
         checkpoints.load(tmp_path / "x")
 
 
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_LEAST_HEADER", 100)
+    with pytest.raises(DataError, match="vocabulary of 5 is too large"):
+        checkpoints.save(tmp_path / "x", example())
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_mode_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:

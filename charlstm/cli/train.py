@@ -147,9 +147,9 @@ class _Setting:
 
 def _join(config: DeviceConfig, paths: Sequence[str]) -> "Group":
     """Return the processes that torchrun has started this command in."""
-    from charlstm.distributed import ALONE, join
+    from charlstm.distributed import ALONE, join, processes
 
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if processes() == 1:
         return ALONE
     if "-" in paths:
         raise UsageError("-: several processes cannot share the standard input; give a file")
@@ -406,7 +406,10 @@ class _Stop:
     _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self) -> None:
+        from charlstm.distributed import processes
+
         self.exit_code = 0
+        self._alone = processes() == 1
         self.saves = False
         """Whether there is something to save, and a loop that asks whether to stop."""
 
@@ -431,7 +434,7 @@ class _Stop:
         self.exit_code = self.exit_code or 128 + number
         if not self.saves:
             raise _Stopped
-        if os.environ.get("WORLD_SIZE", "1") != "1":
+        if not self._alone:
             return  # torchrun sends each of its processes another signal, and ends those that are slow
         for each in self._before:
             signal.signal(each, signal.SIG_DFL)

@@ -20,6 +20,7 @@ from tests.reliability.conftest import times
 
 pytestmark = pytest.mark.slow
 
+TINY = ["--hidden-size=8", "--embedding-size=8", "--batch-size=2", "--seq-length=8", "--precision=fp32"]
 characters = st.characters(exclude_categories=["Cs"])
 
 
@@ -66,8 +67,7 @@ def test_all_of_unicode(charlstm: Command) -> None:
 )
 def test_control_characters_are_characters(charlstm: Command, content: str) -> None:
     Path("odd.txt").write_text(content * 40, encoding="utf-8", newline="")
-    small = ["--hidden-size=8", "--embedding-size=8", "--batch-size=2", "--seq-length=8", "--precision=fp32"]
-    outcome = charlstm("train", "odd.txt", "--steps=2", *small)
+    outcome = charlstm("train", "odd.txt", "--steps=2", *TINY)
     assert outcome.code == 0, outcome.err
     assert not {"\x1b", "\x9b", "\0", "\u202e"} & set(outcome.err)
 
@@ -78,8 +78,17 @@ def test_lone_surrogates(charlstm: Command) -> None:
     assert outcome.code == 65
     assert "byte 19 (0xED) is not valid utf-8" in outcome.err
     Path("bad.jsonl").write_text('{"text": "half a pair \\ud800 of two"}\n' * 30)
-    small = ["--hidden-size=8", "--embedding-size=8", "--batch-size=2", "--seq-length=8", "--precision=fp32"]
-    assert charlstm("train", "bad.jsonl", "--field=text", "--steps=2", *small).code == 0
+    assert charlstm("train", "bad.jsonl", "--field=text", "--steps=2", *TINY).code == 0
+
+
+def characters_read_in_60_megabytes(path: Path) -> int:
+    tracemalloc.start()
+    try:
+        loaded = corpora.load([str(path)], [], TextConfig())
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
+    return loaded.source.characters
 
 
 def test_a_line_of_100_megabytes(tmp_path: Path, survived: Counter[str]) -> None:
@@ -87,13 +96,7 @@ def test_a_line_of_100_megabytes(tmp_path: Path, survived: Counter[str]) -> None
     with path.open("w") as file:
         for _ in range(100):
             file.write("all in one line " * 62_500)
-    tracemalloc.start()
-    try:
-        loaded = corpora.load([str(path)], [], TextConfig())
-        assert tracemalloc.get_traced_memory()[1] < 60_000_000
-    finally:
-        tracemalloc.stop()
-    assert loaded.source.characters == 100_000_000
+    assert characters_read_in_60_megabytes(path) == 100_000_000
     survived["megabytes in one line, read in 60 MB of memory"] += 100
 
 
@@ -135,13 +138,7 @@ def test_a_compressed_bomb_takes_no_more_memory_than_its_blocks(tmp_path: Path) 
     with gzip.open(path, "wb", compresslevel=1) as file:
         for _ in range(60):
             file.write(b"ab" * 500_000)
-    tracemalloc.start()
-    try:
-        loaded = corpora.load([str(path)], [], TextConfig())
-        assert tracemalloc.get_traced_memory()[1] < 60_000_000
-    finally:
-        tracemalloc.stop()
-    assert loaded.source.characters == 60_000_000
+    assert characters_read_in_60_megabytes(path) == 60_000_000
 
 
 def test_binary_files_of_a_folder_are_skipped_and_said(charlstm: Command, text: str) -> None:
@@ -149,8 +146,7 @@ def test_binary_files_of_a_folder_are_skipped_and_said(charlstm: Command, text: 
     folder.mkdir()
     (folder / "good.txt").write_text(text[:5000], encoding="utf-8")
     (folder / "image\x1b[2J.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    small = ["--hidden-size=8", "--embedding-size=8", "--batch-size=2", "--seq-length=8", "--precision=fp32"]
-    outcome = charlstm("train", "folder", "--steps=2", *small)
+    outcome = charlstm("train", "folder", "--steps=2", *TINY)
     assert outcome.code == 0
     assert "skipped folder/image" in outcome.err
     assert outcome.err.count("folder/image") == 1

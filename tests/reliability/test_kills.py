@@ -1,7 +1,6 @@
 """SIGKILL at any instant: the resumed run is the uninterrupted one, bit for bit."""
 
 import random
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def strike(child: Child, source: random.Random, lifetime: float, aimed: bool) ->
                 child.news.recv()
             except EOFError:
                 break
-        time.sleep(source.random() * 0.004)  # a save takes about as long
+        child.process.join(source.random() * 0.004)  # a save takes about as long
     else:
         child.process.join(source.random() * lifetime)
     alive = child.process.is_alive()

@@ -116,6 +116,7 @@ def join(device: str) -> Group:
     if size == 1:
         return ALONE
     import torch
+    import torch.distributed.nn  # before there is a group: see `leave`
     from torch import distributed
 
     rank, local_rank = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
@@ -160,7 +161,12 @@ def _token(store: Any, rank: int, size: int) -> str:
 
 
 def leave(group: Group) -> None:
-    """Take leave of the other processes, after the last exchange."""
+    """Take leave of the other processes, after the last exchange; no thread of the group is left.
+
+    A thread that still lets go of a tensor while Python ends would abort the process, or stop it for ever. The group's
+    threads end with its last reference, and `torch.distributed.nn`, which torch imports when it sees fit, keeps one as
+    the default of its arguments where there is a group as it is imported.
+    """
     if group.size > 1:
         from torch import distributed
 

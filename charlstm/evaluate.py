@@ -5,7 +5,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ _MOST_BLOCKS = 1000  # a longer text is drawn in longer blocks
 _RESAMPLES = 2000
 _MAX_LOGITS = 1 << 22  # logits held at a time (16 MB)
 _LEAST_WINDOW = 16
+
+Positions = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Cells:
         self._nats = np.zeros(-(-length // CELL))
         self._count = np.zeros(len(self._nats))
 
-    def add(self, positions: npt.NDArray[np.int64], nats: npt.NDArray[Any]) -> None:
+    def add(self, positions: Positions, nats: Floats) -> None:
         """Take in the nats at these positions."""
         np.add.at(self._nats, positions // CELL, nats)
         np.add.at(self._count, positions // CELL, 1)
@@ -140,44 +143,62 @@ def progress(
     """
     nats = characters = 0.0
     scored = max(1, len(split.ids) - (split.documents if tokenizer.end_id is not None else 0))
-    windows = (
-        _windows(model, split, tokenizer, device, group)
-        if cold is None
-        else _cold_windows(model, split, tokenizer, device, cold)
-    )
-    for logits, batch in windows:
-        targets = torch.from_numpy(batch.targets).to(device.name)
-        losses = F.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="none"
-        ).double()
-        nats += losses.sum().item()
+    for logits, batch in windows(model, split, tokenizer, device, group, cold=cold):
+        positions, surprises = surprise(logits, batch, tokenizer)
+        nats += float(surprises.sum())
         if cells is not None:
-            inside = batch.targets != IGNORE
-            unknown = batch.targets[inside] == (-1 if tokenizer.unknown_id is None else tokenizer.unknown_id)
-            cells.add(
-                batch.positions[inside],
-                losses.cpu().numpy().reshape(inside.shape)[inside] + unknown * tokenizer.unknown_nats,
-            )
+            cells.add(positions, surprises)
         characters += batch.characters * split.characters / scored
         yield Score(nats, min(round(characters), split.characters), 0, 0)
-    nats += split.unknown * tokenizer.unknown_nats if group.first else 0
     yield Score(nats, split.characters, split.bytes, split.unknown)
+
+
+def surprise(logits: Tensor, batch: Batch, tokenizer: Tokenizer) -> tuple[Positions, Floats]:
+    """Return the positions that a window scores, and the nats of the id at each; an unknown one's with its name.
+
+    Args:
+        logits: (T, N, V).
+        batch: what was read, and what came.
+        tokenizer: of the ids.
+    """
+    targets = torch.from_numpy(batch.targets).to(logits.device)
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="none")
+    inside = batch.targets != IGNORE
+    nats: Floats = losses.double().cpu().numpy().reshape(inside.shape)[inside]
+    if tokenizer.unknown_id is not None:
+        nats += (batch.targets[inside] == tokenizer.unknown_id) * tokenizer.unknown_nats
+    return batch.positions[inside], nats
 
 
 def probabilities(
     model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, other: int
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+) -> Iterator[tuple[Positions, Floats, Floats]]:
     """Yield how likely each id of a text was before it came, and how likely `other` was there; not of a `<start>`.
 
     The text is read as `progress` reads it. Each item is of some positions: these, P(the id there), P(other there).
     """
-    for logits, batch in _windows(model, split, tokenizer, device):
+    for logits, batch in windows(model, split, tokenizer, device):
         inside = torch.from_numpy(batch.targets != IGNORE).to(device.name)
         likely = logits[inside].softmax(-1).double()  # (positions, V)
         positions = batch.positions[batch.targets != IGNORE]
         chosen = torch.from_numpy(split.ids[positions].astype(np.int64)).to(device.name)
         there = likely.gather(1, chosen[:, None])[:, 0]
         yield positions, there.cpu().numpy(), likely[:, other].cpu().numpy()
+
+
+def windows(
+    model: CharLSTM,
+    split: Split,
+    tokenizer: Tokenizer,
+    device: Device,
+    group: Group = ALONE,
+    *,
+    cold: int | None = None,
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Yield the logits, (T, N, V) in fp32, and what was read and came, window by window, as `progress` reads them."""
+    if cold is None:
+        return _windows(model, split, tokenizer, device, group)
+    return _cold_windows(model, split, tokenizer, device, cold)
 
 
 def _fitting(streams: int, length: int, vocab_size: int) -> tuple[int, int]:
@@ -240,9 +261,7 @@ def _cold_windows(
                 yield logits.float(), batch
 
 
-def _warm_state(
-    model: CharLSTM, ids: np.ndarray, starts: npt.NDArray[np.int64], seq_length: int, device: Device
-) -> State:
+def _warm_state(model: CharLSTM, ids: np.ndarray, starts: Positions, seq_length: int, device: Device) -> State:
     """Return the state of each stream after the WARM_UP characters before it; the text's beginning has none."""
     fresh = int(starts[0] == 0)
     state = model.zero_state(len(starts))

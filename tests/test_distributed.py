@@ -164,6 +164,29 @@ def test_a_terminated_job_saves_and_goes_on(folder: Path) -> None:
     train(folder, 2, "--resume", "--name=long", f"--steps={stopped + 5}")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the names of threads are read in /proc")
+def test_no_thread_of_the_group_outlives_it(folder: Path) -> None:
+    # One that lets go of a tensor while Python ends aborted the process, or stopped it for ever: now and then.
+    script = folder / "job.py"
+    script.write_text(
+        "import pathlib, sys\n"
+        "from charlstm.cli import run\n"
+        "code = run(sys.argv[1:])\n"
+        "names = [it.read_text().strip() for it in pathlib.Path('/proc/self/task').glob('*/comm')]\n"
+        "print(code, [name for name in names if 'gloo' in name])\n"
+    )
+    done = subprocess.run(
+        [*TORCHRUN, "--standalone", "--nproc-per-node=2", script, "train", "text.txt", *OPTIONS, "--steps=2"],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["0 []"] * 2
+
+
 @contextlib.contextmanager
 def nodes() -> Iterator[list[str]]:
     """Make two network namespaces that are joined by a pair of virtual devices."""

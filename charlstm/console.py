@@ -16,6 +16,9 @@ from charlstm.errors import InputOutputError, os_reason
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from charlstm.analysis.baselines import Baseline
+    from charlstm.analysis.failures import Failures
+    from charlstm.analysis.novelty import Novelty
     from charlstm.analysis.probe import Recall
     from charlstm.analysis.probe import Training as ProbeTraining
     from charlstm.analysis.reach import Reach
@@ -23,8 +26,12 @@ if TYPE_CHECKING:
     from charlstm.train import Evaluation, Plan, Progress, Record, Training
 
 _OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they reorder what is on the screen
+_UNDERLINE = "\x1b[4m{}\x1b[24m"  # ECMA-48
 _FLUSH_SECONDS = 0.02
 _LINE_SECONDS = 10.0  # between lines where there is no terminal to draw a bar on
+_BEFORE, _AFTER = 24, 8  # columns of a place's context
+_CHART = 20  # columns
+_EXAMPLE = 200  # characters
 
 
 class ClosedOutputError(Exception):
@@ -69,17 +76,19 @@ class Output:
             self._stream.reconfigure(encoding="utf-8", errors="replace", newline="")
         self._flushed = 0.0
 
-    def write(self, text: str, *, drawn: bool = False) -> None:
+    def write(self, text: str, *, drawn: bool = False, underlined: bool = False) -> None:
         """Write text; it is shown within _FLUSH_SECONDS while more comes, and on `flush`.
 
-        On a terminal control characters are made visible, unless the text was `drawn` here.
+        On a terminal control characters are made visible, unless the text was `drawn` here; and nowhere else is
+        anything underlined.
 
         Raises:
             ClosedOutputError: where nobody reads any more.
             InputOutputError: where the disk does not take it.
         """
         try:
-            self._stream.write(printable(text) if self._terminal and not drawn else text)
+            shown = printable(text) if self._terminal and not drawn else text
+            self._stream.write(_UNDERLINE.format(shown) if self._terminal and underlined else shown)
             now = time.monotonic()
             if now - self._flushed > _FLUSH_SECONDS:
                 self._stream.flush()
@@ -371,6 +380,92 @@ def structure(bands: "Sequence[Band]", order: int) -> None:
             f"{_bar(band.model)}"
         )
     _lines(rows)
+
+
+def baselines(own: Sequence[tuple[str, float]], found: "Sequence[Baseline]") -> None:
+    """Print what the model and others need for the same text, the worst first."""
+    rows = [(name, "training", bits) for name, bits in own]
+    rows += [
+        (each.name, "training" if each.primed else "nothing", each.bits_per_character)
+        for each in found
+        if each.bits_per_character is not None
+    ]
+    most = max(bits for _, _, bits in rows)
+    lines = [
+        "",
+        "Bits a character for the same text, by what was known",
+        "before it:",
+        "",
+        f"{'':<24}{'known':<11}bits",
+    ]
+    for name, known, bits in sorted(rows, key=lambda row: -row[2]):
+        lines.append(f"{name:<24}{known:<9}{bits:>6.3f}  {_bar(bits / most)}")
+    absent = {each.name for each in found if each.bits_per_character is None}
+    if absent:
+        lines += ["", f"Not measured: {', '.join(sorted(absent))}; pip install 'charlstm[baselines]'"]
+    _lines(lines)
+
+
+def failures(found: "Failures") -> None:
+    """Print the surprise by kind of character, the most surprising places, and the calibration."""
+    total = sum(kind.bits for kind in found.kinds)
+    dearest = max(kind.bits_per_character for kind in found.kinds)
+    lines = ["", "By kind of character:", "", f"{'':<14}{'characters':>10}  bits each  of all"]
+    for kind in found.kinds:
+        each = kind.bits_per_character
+        lines.append(
+            f"{kind.name:<14}{kind.characters:>10,}{each:>11.3f}{kind.bits / total:>7.1%}  {_bar(each / dearest)}"
+        )
+    lines += ["", "The most surprising places (|here|), and what was expected:", ""]
+    for place in found.places:
+        after = _shown(place.after)[:_AFTER]
+        times = f"  x {place.times}" if place.times > 1 else ""
+        context = f"{_shown(place.before)[-_BEFORE:]:>{_BEFORE}}|{_visible_space(place.character)}|{after:<{_AFTER}}"
+        lines.append(
+            f"{context}  {place.bits:>4.1f} bits  {_visible_space(place.expected)} {place.probability:.0%}{times}"
+        )
+    lines += [
+        "",
+        f"The likeliest character comes {found.accuracy:.1%} of the time; by how likely",
+        "it was said to be (|), and how often it came (bar):",
+        "",
+        "said        count    said    came",
+    ]
+    for one in found.bins:
+        mark = round(one.confidence * _CHART)
+        drawn = "".join(
+            "|" if number == mark else "█" if number < round(one.accuracy * _CHART) else " "
+            for number in range(_CHART + 1)
+        )
+        lines.append(
+            f"from {one.least:<4.0%}{one.count:>8,}{one.confidence:>8.1%}{one.accuracy:>8.1%}  {drawn.rstrip()}"
+        )
+    lines.append(f"Expected calibration error: {found.calibration_error:.2%}.")
+    _lines(lines)
+
+
+def novelty(found: "Novelty") -> None:
+    """Print what a sample has from the training text, and what held-out text has."""
+    lines = [
+        "",
+        f"The longest span copied from the training text, in {found.passages:,}",
+        f"passages of at most {found.length:,} characters:",
+        "",
+        f"{'':<15}median  9 of 10  longest  in spans of {found.least} and more",
+    ]
+    for name, spans in (("this model", found.sampled), ("held-out text", found.held_out)):
+        lines.append(f"{name:<15}{spans.median:>6.0f}{spans.most:>9.0f}{spans.longest:>9,}{spans.copied:>9.1%}")
+    lines += ["", f"The model's longest: {_shown(found.sampled.example[:_EXAMPLE])!s}"]
+    _lines(lines)
+
+
+def _visible_space(text: str) -> str:
+    return _shown(text).replace(" ", "␣")
+
+
+def _shown(text: str) -> str:
+    """Return a text on one line."""
+    return printable(text).replace("\n", "↵").replace("\t", "→")
 
 
 def _lines(lines: Iterable[str]) -> None:

@@ -21,7 +21,16 @@ from charlstm.cache import Cache, Entry, default_root
 from charlstm.config import TextConfig
 from charlstm.errors import DataError, InputOutputError
 from charlstm.files import Codes, File
-from charlstm.tokenizer import ByteTokenizer, CharTokenizer, Ids, Tokenizer, code_points, from_vocabulary, id_dtype
+from charlstm.tokenizer import (
+    ByteTokenizer,
+    CharTokenizer,
+    Ids,
+    Tokenizer,
+    code_points,
+    from_vocabulary,
+    id_dtype,
+    widths,
+)
 
 _SCHEMA = 1
 _BLOCK = 1 << 20  # ids handled at a time
@@ -159,7 +168,7 @@ def encode(text: str, tokenizer: Tokenizer) -> Split:
     size = len(text.encode("utf-8", "surrogateescape"))
     framed = tokenizer.end_id is not None
     if framed:
-        ids = np.concatenate([[tokenizer.start_id], ids, [tokenizer.end_id]]).astype(ids.dtype)
+        ids = np.concatenate([[tokenizer.start_id], ids, [tokenizer.end_id]]).astype(id_dtype(tokenizer.vocab_size))
     return Split(ids, np.array([0, len(ids)]), len(text) + framed, size + framed, unknown)
 
 
@@ -537,15 +546,7 @@ def _fitted(alphabet: npt.NDArray[np.int64], counts: Positions, config: TextConf
 
 def _sizes(gathered: _Gathered, counts: Positions, table: Ids, tokenizer: Tokenizer, ends: int) -> dict[str, int]:
     """Return a part's characters, bytes and unknown characters; the end of a document counts as one, and one byte."""
-    codes = gathered.alphabet
-    if tokenizer.kind == "byte":
-        continuing = (codes & 0xC0) == 0x80
-        characters, size = int(counts[~continuing].sum()), int(counts.sum())
-    else:
-        # A lone surrogate stands for a stray byte.
-        surrogate = (codes >= 0xD800) & (codes < 0xE000)
-        width = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000)
-        characters, size = int(counts.sum()), int((counts * np.where(surrogate, 1, width)).sum())
+    characters, size = (int((counts * each).sum()) for each in widths(gathered.alphabet, tokenizer.kind))
     unknown = 0 if tokenizer.unknown_id is None else int(counts[table == tokenizer.unknown_id].sum())
     return {"characters": max(1, characters) + ends, "bytes": size + ends, "unknown": unknown}
 

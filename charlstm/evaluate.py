@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -141,9 +141,23 @@ def progress(
         cold: score windows of so many ids instead, each from a zero state and given the id before it.
         cells: takes in where in the text the nats are.
     """
+    yield from add_up(windows(model, split, tokenizer, device, group, cold=cold), split, tokenizer, cells)
+
+
+def add_up(
+    read: Iterable[tuple[Tensor, Batch]], split: Split, tokenizer: Tokenizer, cells: Cells | None = None
+) -> Iterator[Score]:
+    """Score what was read of a text, window by window; the last score is the whole text's.
+
+    Args:
+        read: logits, (T, N, V), and what came.
+        split: the text.
+        tokenizer: of its ids.
+        cells: takes in where in the text the nats are.
+    """
     nats = characters = 0.0
     scored = max(1, len(split.ids) - (split.documents if tokenizer.end_id is not None else 0))
-    for logits, batch in windows(model, split, tokenizer, device, group, cold=cold):
+    for logits, batch in read:
         positions, surprises = surprise(logits, batch, tokenizer)
         nats += float(surprises.sum())
         if cells is not None:
@@ -201,14 +215,14 @@ def windows(
     return _cold_windows(model, split, tokenizer, device, cold)
 
 
-def _fitting(streams: int, length: int, vocab_size: int) -> tuple[int, int]:
+def fitting(streams: int, length: int, vocab_size: int) -> tuple[int, int]:
     """Return how many streams are read side by side, and how far at a time, that their logits stay within memory."""
     streams = max(1, min(streams, MAX_STREAMS, _MAX_LOGITS // (_LEAST_WINDOW * vocab_size)))
     return streams, max(_LEAST_WINDOW, min(length, _MAX_LOGITS // (streams * vocab_size)))
 
 
 @contextlib.contextmanager
-def _evaluating(model: CharLSTM) -> Iterator[None]:
+def evaluating(model: CharLSTM) -> Iterator[None]:
     """Have the model drop nothing, and leave it as it was."""
     was_training = model.training
     model.eval()
@@ -224,14 +238,14 @@ def _windows(
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits, (T, N, V), of one window of all of this process's streams after the other."""
     ids = split.ids
-    streams, seq_length = _fitting(len(ids) // (4 * WARM_UP), WARM_UP, tokenizer.vocab_size)
+    streams, seq_length = fitting(len(ids) // (4 * WARM_UP), WARM_UP, tokenizer.vocab_size)
     batches = Batches(split, tokenizer, streams, seq_length)
     rows = group.rows(streams)
     if rows.start == rows.stop:  # fewer streams than processes
         return
-    with _evaluating(model):
+    with evaluating(model):
         starts = (np.arange(streams) * len(ids) // streams)[rows]
-        state = _warm_state(model, ids, starts, seq_length, device)
+        state = warm_state(model, ids, starts, seq_length, device)
         for number in range(batches.windows):
             batch = batches.at(number).of(rows)
             with device.autocast():
@@ -245,9 +259,9 @@ def _cold_windows(
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits of some windows of the text side by side, each from a zero state, in pieces of them."""
     ids = split.ids
-    streams, piece = _fitting(MAX_STREAMS, length, tokenizer.vocab_size)
+    streams, piece = fitting(MAX_STREAMS, length, tokenizer.vocab_size)
     starts = np.arange(0, len(ids), length)
-    with _evaluating(model):
+    with evaluating(model):
         for first in range(0, len(starts), streams):
             windows = starts[first : first + streams]
             state = model.zero_state(len(windows))
@@ -261,7 +275,7 @@ def _cold_windows(
                 yield logits.float(), batch
 
 
-def _warm_state(model: CharLSTM, ids: np.ndarray, starts: Positions, seq_length: int, device: Device) -> State:
+def warm_state(model: CharLSTM, ids: np.ndarray, starts: Positions, seq_length: int, device: Device) -> State:
     """Return the state of each stream after the WARM_UP characters before it; the text's beginning has none."""
     fresh = int(starts[0] == 0)
     state = model.zero_state(len(starts))

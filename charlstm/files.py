@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from charlstm.config import TextConfig
 from charlstm.errors import DataError, InputOutputError, UsageError, os_reason
-from charlstm.tokenizer import code_points
+from charlstm.tokenizer import code_points, text_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -135,8 +135,7 @@ def text(path: str, config: TextConfig) -> str:
         InputOutputError: where it is missing or cannot be read.
     """
     require_encoding(config.encoding)
-    codes = [block.codes.astype("<u4").tobytes() for block in blocks(File(path, found=False), config, _Ignored())]
-    content = b"".join(codes).decode("utf-32-le", "surrogatepass")
+    content = "".join(text_of(block.codes) for block in blocks(File(path, found=False), config, Ignored()))
     return content.encode("latin-1").decode("utf-8", "surrogateescape") if config.tokenizer == "byte" else content
 
 
@@ -165,9 +164,11 @@ def require_encoding(name: str) -> None:
         raise UsageError(f"--encoding {name}: no such text encoding; try utf-8, latin-1 or utf-16") from None
 
 
-class _Ignored:
+class Ignored:
+    """Takes in bytes that need no digest."""
+
     def update(self, data: bytes, /) -> None:
-        pass
+        """Do nothing."""
 
 
 def _is_regular(path: str) -> bool:
@@ -212,14 +213,14 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._file.read(len(buffer))
+        data = self._file.read1(len(buffer))  # what a pipe has now, and no waiting for more
         buffer[: len(data)] = data
         self._digest.update(data)
         self.count += len(data)
         return len(data)
 
 
-def _decompressed(raw: io.BufferedReader) -> tuple[IO[bytes], str]:
+def _decompressed(raw: io.BufferedReader) -> tuple[Any, str]:
     """Return the file as what it holds, told by its first bytes, and how it is compressed."""
     first = raw.peek(_SIGNATURE)[:_SIGNATURE]
     for signature, (kind, opener) in _OPENERS.items():
@@ -231,10 +232,10 @@ def _decompressed(raw: io.BufferedReader) -> tuple[IO[bytes], str]:
 _NONE = np.empty(0, np.int64)
 
 
-def _text_blocks(file: File, stream: IO[bytes], raw: _Counted, config: TextConfig) -> Iterator[Block]:
+def _text_blocks(file: File, stream: Any, raw: _Counted, config: TextConfig) -> Iterator[Block]:
     decode = _Decoder(file, config)
     while True:
-        data = stream.read(_BLOCK)
+        data = stream.read1(_BLOCK)
         codes = np.frombuffer(data, np.uint8) if config.tokenizer == "byte" else decode(data)
         if len(codes):
             yield Block(codes, _NONE, raw.count)

@@ -1,6 +1,6 @@
 """Embedding -> recurrent layers -> logits; state in, state out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -178,6 +178,11 @@ class CharLSTM(nn.Module):
         rows, streams = self._dealt or (slice(None), outputs.shape[1])
         mask = outputs.new_empty(1, streams, outputs.shape[2]).bernoulli_(1 - rate)[:, rows] / (1 - rate)  # (1, N, H)
         return outputs * mask
+
+
+def joined(states: Sequence[State]) -> State:
+    """Put the states of several groups of streams side by side."""
+    return [tuple(torch.cat(parts, 1) for parts in zip(*layers, strict=True)) for layers in zip(*states, strict=True)]
 
 
 def _without_last_feature(gradient: Tensor) -> Tensor:

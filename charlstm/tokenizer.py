@@ -9,7 +9,7 @@ belong to no text: `encode` never returns them.
 
 import codecs
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,9 @@ class Tokenizer(Protocol):
     def encode(self, text: str) -> Ids:
         """Return the ids of `text`, in the smallest unsigned type that holds them."""
 
+    def encode_codes(self, codes: npt.NDArray[np.unsignedinteger]) -> Ids:
+        """Return the ids of code points; the tokenizer `byte` takes bytes."""
+
     def decode(self, ids: npt.ArrayLike) -> str:
         """Return the text of `ids`."""
 
@@ -92,6 +95,26 @@ def code_points(text: str) -> npt.NDArray[np.unsignedinteger]:
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def text_of(codes: npt.NDArray[np.unsignedinteger]) -> str:
+    """Return the text of code points."""
+    return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def widths(codes: npt.NDArray[Any], kind: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return how many characters, and how many bytes in UTF-8, each code is.
+
+    Args:
+        codes: code points, where a lone surrogate stands for a stray byte; for the tokenizer `byte` bytes, of which
+            those that go on with a character are none of their own.
+        kind: of the tokenizer.
+    """
+    if kind == "byte":
+        return ((codes & 0xC0) != 0x80).astype(np.int64), np.ones(len(codes), np.int64)
+    surrogate = (codes >= 0xD800) & (codes < 0xE000)
+    size = 1 + (codes >= 0x80).astype(np.int64) + (codes >= 0x800) + (codes >= 0x10000)
+    return np.ones(len(codes), np.int64), np.where(surrogate, 1, size)
 
 
 def _blocks(text: str) -> Iterator[npt.NDArray[np.unsignedinteger]]:
@@ -173,9 +196,13 @@ class CharTokenizer(_Frames):
         ids: Ids = np.empty(len(text), self._ids.dtype)
         start = 0
         for codes in _blocks(text):
-            np.take(self._ids, codes, out=ids[start : start + len(codes)], mode="clip")
+            ids[start : start + len(codes)] = self.encode_codes(codes)
             start += len(codes)
         return ids
+
+    def encode_codes(self, codes: npt.NDArray[np.unsignedinteger]) -> Ids:
+        """Return one id a code point."""
+        return self._ids.take(codes, mode="clip")
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Return one character an id; `<unk>` becomes U+FFFD, and a frame the end of a line."""
@@ -233,6 +260,10 @@ class ByteTokenizer(_Frames):
                 f"character {error.start} is the lone surrogate U+{ord(text[error.start]):04X}, which no file holds; "
                 "remove it"
             ) from None
+
+    def encode_codes(self, codes: npt.NDArray[np.unsignedinteger]) -> Ids:
+        """Return the bytes themselves."""
+        return codes.astype(np.uint8)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Return the text; bytes that are no UTF-8 become lone surrogates, as `encode` takes them.

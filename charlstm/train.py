@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,7 +21,7 @@ from charlstm.corpus import Corpus
 from charlstm.device import Device, machine
 from charlstm.distributed import ALONE, Group
 from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
-from charlstm.model import CharLSTM, State
+from charlstm.model import CharLSTM, State, joined
 from charlstm.stepper import Stepper
 
 REFRESH_SECONDS = 0.1
@@ -221,7 +221,7 @@ class Training:
             return
         self.optimizer.step()
         self.model.pin()
-        self.state = states[0] if len(states) == 1 else _joined(states)
+        self.state = states[0] if len(states) == 1 else joined(states)
         self._pending.append((loss, batch.characters))
         self.characters += batch.characters
 
@@ -334,11 +334,6 @@ _SCALARS = (
 def step_seed(seed: int, step: int) -> int:
     """Return the seed of a step's dropout."""
     return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _joined(states: Sequence[State]) -> State:
-    """Put the states of several parts of the streams together."""
-    return [tuple(torch.cat(parts, 1) for parts in zip(*layers, strict=True)) for layers in zip(*states, strict=True)]
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

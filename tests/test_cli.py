@@ -66,6 +66,17 @@ def test_the_documented_interfaces(charlstm: Command, trained: Path, text: str) 
     assert "SHA-256 verified" in charlstm("info", trained).out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("train", "{}"), ("train", "x", "--checkpoints={}"), ("eval", "{}"), ("eval", "shakespeare", "{}"), ("info", "{}")],
+)
+def test_a_name_that_no_file_can_have(charlstm: Command, arguments: tuple[str, ...]) -> None:
+    refused = charlstm(*(argument.format("9" * 300) for argument in arguments))
+    assert refused.code == 74
+    assert "name too long" in refused.err
+    assert "bug" not in refused.err
+
+
 def test_a_sample_is_a_function_of_its_seed(charlstm: Command, trained: Path) -> None:
     first, second, third = (charlstm("sample", trained, "--seed", seed, "--length=80").out for seed in (1, 1, 2))
     assert first == second

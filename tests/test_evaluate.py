@@ -1,11 +1,12 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from charlstm import corpus, evaluate
-from charlstm.config import ModelConfig
+from charlstm.config import ModelConfig, TextConfig
 from charlstm.device import Device
 from charlstm.evaluate import Score
 from charlstm.model import CharLSTM
@@ -44,22 +45,38 @@ def independent_nats(model: CharLSTM, ids: list[int], start: int) -> float:
     return nats
 
 
-@pytest.mark.parametrize("kind", ["char", "byte"])
-def test_nats_are_those_of_an_independent_computation(text: str, kind: str) -> None:
-    part = text[:9000].replace("e", "\N{LATIN SMALL LETTER E WITH ACUTE}")
-    tokenizer = CharTokenizer.fit(part[:2000]) if kind == "char" else ByteTokenizer()
-    split = corpus.encode(part, tokenizer)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["char", "byte", "documents"])
+def test_bits_are_those_of_an_independent_computation(text: str, kind: str, tmp_path: Path) -> None:
+    """50,000 characters, some of them in no training text, as one text and as documents."""
+    part = text[:50_000].replace("e", "\N{LATIN SMALL LETTER E WITH ACUTE}")
+    documents = [it for it in part.split("\n\n") if it] if kind == "documents" else [part]
+    framed = kind == "documents"
+    known = part[:2000]
+    tokenizer = ByteTokenizer() if kind == "byte" else CharTokenizer.fit(known, framed=framed)
+    path = tmp_path / "text.txt"
+    path.write_text("\n\n".join(documents), encoding="utf-8", newline="")
+    config = TextConfig(tokenizer=tokenizer.kind, separator=r"\n\n" if framed else None)
+    split = corpus.load_text([str(path)], config, tokenizer).split
+    assert split.documents == len(documents) > (20 if framed else 0)
     model = build(tokenizer, num_layers=2)
     score = evaluate.evaluate(model, split, tokenizer, CPU)
-    expected = independent_nats(model, split.ids.tolist(), tokenizer.start_id)
-    unknown = sum(character not in set(part[:2000]) for character in part) if kind == "char" else 0
-    expected += unknown * math.log(0x110000 - 0x800 - (tokenizer.vocab_size - 1))
-    assert score.nats == pytest.approx(expected, rel=1e-5)
-    assert (score.characters, score.bytes, score.unknown) == (9000, len(part.encode()), unknown)
-    assert unknown > 0 or kind == "byte"
-    assert score.bits_per_character == pytest.approx(expected / 9000 / math.log(2), rel=1e-5)
-    assert score.bits_per_byte == pytest.approx(expected / len(part.encode()) / math.log(2), rel=1e-5)
-    assert score.perplexity == pytest.approx(math.exp(expected / 9000), rel=1e-4)
+
+    expected = 0.0
+    for document in documents:
+        ids = tokenizer.encode(document).tolist()
+        expected += independent_nats(model, [*ids, tokenizer.end_id] if framed else ids, tokenizer.start_id)
+    unknown = sum(character not in known for document in documents for character in document)
+    if kind == "byte":
+        unknown = 0
+    expected += unknown * math.log(0x110000 - 0x800 - len(set(known)))
+    characters = sum(map(len, documents)) + framed * len(documents)
+    size = sum(len(document.encode()) for document in documents) + framed * len(documents)
+    assert (score.characters, score.bytes, score.unknown) == (characters, size, unknown)
+    assert unknown > 20 or kind == "byte"
+    assert score.bits_per_character == pytest.approx(expected / characters / math.log(2), abs=1e-4)
+    assert score.bits_per_byte == pytest.approx(expected / size / math.log(2), abs=1e-4)
+    assert score.perplexity == pytest.approx(math.exp(expected / characters), rel=1e-4)
 
 
 def test_streams_side_by_side_score_as_one(text: str, monkeypatch: pytest.MonkeyPatch) -> None:

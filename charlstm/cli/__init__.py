@@ -12,7 +12,7 @@ from charlstm.cli.options import DEBUG, HELP
 from charlstm.cli.probe import probe
 from charlstm.cli.sample import sample
 from charlstm.cli.train import train
-from charlstm.errors import CharLSTMError
+from charlstm.errors import CharLSTMError, InputOutputError, os_reason
 
 _INTERRUPTED = 130
 
@@ -69,6 +69,11 @@ def _run(arguments: Sequence[str]) -> int:
             raise
         error(str(problem))
         return problem.exit_code
+    except OSError as problem:  # what no one who knows more of it has told: a name that is too long, say
+        if debug:
+            raise
+        error(f"{problem.filename or 'a file'}: {os_reason(problem)}; check the path")
+        return InputOutputError.exit_code
     except Exception as problem:
         if debug:
             raise

@@ -1,20 +1,32 @@
 """`charlstm eval`."""
 
+import dataclasses
+import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlstm.cli import texts
 from charlstm.cli.options import HELP, cached, collect, common, open_cache, settings
 from charlstm.config import DeviceConfig
-from charlstm.errors import InputOutputError, UsageError
+from charlstm.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from charlstm.analysis.baselines import Baseline
+    from charlstm.analysis.failures import Failures
+    from charlstm.analysis.novelty import Novelty
+    from charlstm.batches import Batch
     from charlstm.cache import Cache
     from charlstm.checkpoint import Checkpoint
     from charlstm.corpus import Split
     from charlstm.device import Device
+    from charlstm.evaluate import Score
     from charlstm.model import CharLSTM
 
 
@@ -34,6 +46,27 @@ if TYPE_CHECKING:
     help="Score windows of N characters, each from a zero state: the protocol of models without one.",
 )
 @click.option(
+    "--dynamic",
+    is_flag=True,
+    help="Score it once more while a copy of the model goes on learning from what it was scored on.",
+)
+@click.option(
+    "--baselines",
+    is_flag=True,
+    help="Set it beside n-grams, PPM and compressors, on the same text.",
+)
+@click.option(
+    "--by-character",
+    is_flag=True,
+    help="Show where the model fails: by kind of character, the most surprising places, and its calibration.",
+)
+@click.option(
+    "--novelty",
+    is_flag=True,
+    help="Show how much a sample copies from the training text, beside what the held-out text has in common with it.",
+)
+@click.option("--lines", is_flag=True, help="Print one score a line of TEXT, as it is read: bits a character.")
+@click.option(
     "--context",
     is_flag=True,
     help="Show how far back the model looks: the loss by the number of characters read before.",
@@ -46,7 +79,7 @@ if TYPE_CHECKING:
     help="With --context, score every Nth character: fewer between them take longer and show smaller differences.",
 )
 @click.option("--encoding", default=None, help="Encoding of TEXT.  [default: the training text's]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --lines, one a line.")
 @settings(DeviceConfig)
 @cached
 @common
@@ -55,6 +88,11 @@ def evaluate(
     text: str | None,
     split: str | None,
     cold: int | None,
+    dynamic: bool,
+    baselines: bool,
+    by_character: bool,
+    novelty: bool,
+    lines: bool,
     context: bool,
     every: int,
     encoding: str | None,
@@ -73,12 +111,20 @@ def evaluate(
     With --precision auto fp32 is used, as exact as the model. The interval says within which bounds the figure of other
     texts like this one lies, 95 times of 100.
 
+    --dynamic, --baselines, --by-character and --novelty add to this, and go together; docs/evaluation.md says what each
+    of them means. --lines takes every line as a text of its own, whose end counts as a character.
+
     --context scores characters of the text after 1, 2, 4, ... 1024 characters of context, beside Kneser-Ney n-grams
     that have counted the training text; and shows how likely the right closing quote, bracket, speaker or indentation
     is by the distance from what it closes.
     """
-    if context and cold:
-        raise UsageError("--cold and --context exclude each other: give one of them")
+    more = {"--dynamic": dynamic, "--baselines": baselines, "--by-character": by_character, "--novelty": novelty}
+    apart = {"--lines": lines, "--context": context, "--cold": cold is not None, **more}
+    _require_together(apart, "--lines", list(apart)[1:])
+    _require_together(apart, "--context", ["--cold", *more])
+    _require_together(apart, "--cold", ["--dynamic"])
+    if lines and (text is None or split is not None):
+        raise UsageError("--lines: name the TEXT whose lines are scored, or - for standard input, and no --split")
     device_config = collect(DeviceConfig, {"device": device, "precision": precision, "threads": threads})
 
     from charlstm import checkpoint as checkpoints
@@ -87,54 +133,213 @@ def evaluate(
     path = runs.find(checkpoint)
     loaded = checkpoints.load(path)
     cache = open_cache(root)
-    what, part = _text(loaded, text, split, encoding, cache)
+    what, part = ("", None) if lines else texts.scored(loaded, text, split, encoding, cache)
 
-    from charlstm import evaluate as evaluation
     from charlstm.device import Device, choose
     from charlstm.model import CharLSTM
 
     chosen = Device(choose(device_config), "bf16" if precision == "bf16" else "fp32")
     model = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights).to(chosen.name)
-    if context:
+    if part is None:
+        assert text is not None
+        _lines(loaded, model, text, encoding, chosen, as_json=as_json)
+    elif context:
         _reach(loaded, model, part, chosen, cache, every, as_json=as_json)
-        return
+    else:
+        subject = _Subject(path, loaded, model, what, part, chosen, cold)
+        measured = _measure(subject, cache, {name for name, given in more.items() if given})
+        if as_json:
+            console.Output().json(_row(measured, cold))
+        else:
+            _show(subject, measured)
+
+
+def _require_together(given: dict[str, bool], option: str, others: list[str]) -> None:
+    """Raise `UsageError` where an option was given with another one that excludes it."""
+    for other in others:
+        if given[option] and given[other]:
+            raise UsageError(f"{option} and {other} exclude each other: give one of them")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Subject:
+    """What is measured, and on what."""
+
+    path: Path
+    loaded: "Checkpoint"
+    model: "CharLSTM"
+    what: str
+    """The text, in words."""
+    part: "Split"
+    device: "Device"
+    cold: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Scored:
+    """A score, and how sure it is."""
+
+    score: "Score"
+    interval: tuple[float, float]
+    """Bits a character."""
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """All that was measured; None is what was not asked for."""
+
+    plain: _Scored
+    learnt: _Scored | None = None
+    baselines: "list[Baseline] | None" = None
+    failures: "Failures | None" = None
+    novelty: "Novelty | None" = None
+
+
+def _measure(subject: _Subject, cache: "Cache", more: set[str]) -> _Measured:
+    """Score a text, and measure what else was asked for."""
+    from charlstm import console
+    from charlstm import evaluate as evaluation
+
+    model, part, device, tokenizer = subject.model, subject.part, subject.device, subject.loaded.tokenizer
+    # What is not to be had is told before anything long begins.
+    train = texts.training(subject.loaded, cache) if more - {"--by-character"} else None
+    copies = observer = None
+    if "--novelty" in more and train is not None:
+        from charlstm.analysis.novelty import Copies
+
+        copies = Copies(train.ids, tokenizer)
+    if "--by-character" in more:
+        from charlstm.analysis.failures import Observer
+
+        observer = Observer(part, tokenizer)
+    read = evaluation.windows(model, part, tokenizer, device, cold=subject.cold)
+    measured = _Measured(_scored(subject, read if observer is None else observer.watch(read), "scoring"))
+    if observer is not None:
+        measured = dataclasses.replace(measured, failures=observer.found())
+    if "--dynamic" in more and train is not None:
+        from charlstm import dynamic
+
+        learnt = _scored(subject, dynamic.windows(model, part, train, tokenizer, device), "learning")
+        measured = dataclasses.replace(measured, learnt=learnt)
+    if "--baselines" in more and train is not None:
+        from charlstm.analysis import baselines
+
+        measured = dataclasses.replace(measured, baselines=list(baselines.measure(part, train, tokenizer)))
+    if copies is not None:
+        from charlstm.analysis import novelty
+        from charlstm.stepper import Stepper
+
+        stepper = Stepper(subject.loaded.config.model.cell, subject.loaded.weights)
+        with console.bar("writing") as report:
+            found = novelty.measure(stepper, part, copies, tokenizer, report)
+        measured = dataclasses.replace(measured, novelty=found)
+    return measured
+
+
+def _scored(subject: _Subject, read: "Iterator[tuple[Tensor, Batch]]", what: str) -> _Scored:
+    """Add up what is read of a text."""
+    from charlstm import console
+    from charlstm import evaluate as evaluation
+
     began = time.perf_counter()
-    cells = evaluation.Cells(len(part.ids))
-    *_, score = evaluation.progress(model, part, loaded.tokenizer, chosen, cold=cold, cells=cells)
-    interval = [score.bits_per_character * factor for factor in cells.interval()]
-    seconds = time.perf_counter() - began
-    if as_json:
-        row = {
-            "characters": score.characters,
-            "bytes": score.bytes,
-            "nats": score.nats,
-            "bits_per_character": score.bits_per_character,
-            "interval": [round(bound, 6) for bound in interval],
-            "bits_per_byte": score.bits_per_byte,
-            "perplexity": score.perplexity,
-            "unknown": score.unknown,
-            "protocol": "carried" if cold is None else f"cold {cold}",
-            "seconds": round(seconds, 6),
+    cells = evaluation.Cells(len(subject.part.ids))
+    with console.bar(what) as report:
+        for score in evaluation.add_up(read, subject.part, subject.loaded.tokenizer, cells):
+            report(score.characters / subject.part.characters)
+    low, high = (score.bits_per_character * factor for factor in cells.interval())
+    return _Scored(score, (low, high), time.perf_counter() - began)
+
+
+def _row(measured: _Measured, cold: int | None) -> dict[str, Any]:
+    """Return everything as JSON takes it."""
+
+    def ratios(scored: _Scored) -> dict[str, Any]:
+        return {
+            "nats": scored.score.nats,
+            "bits_per_character": scored.score.bits_per_character,
+            "interval": [round(bound, 6) for bound in scored.interval],
+            "bits_per_byte": scored.score.bits_per_byte,
+            "perplexity": scored.score.perplexity,
         }
-        console.Output().json(row)
-        return
-    console.table(
-        [
-            ("model", str(path)),
-            ("text", what),
-            (
-                "protocol",
-                "carried: given all before it" if cold is None else f"cold: in windows of {cold:,} characters",
-            ),
-            ("nats", f"{score.loss:.4f} a character"),
-            ("bits", f"{score.bits_per_character:.4f} a character, {score.bits_per_byte:.4f} a byte"),
-            ("interval", f"{interval[0]:.4f} to {interval[1]:.4f} bits a character (95 %)"),
-            ("perplexity", f"{score.perplexity:.3f}"),
-            ("characters", f"{score.characters:,}, {score.unknown:,} of them unknown"),
-            ("speed", f"{score.characters / seconds:,.0f} characters a second, {chosen.name} {chosen.precision}"),
-        ],
-        result=True,
+
+    score, learnt = measured.plain.score, measured.learnt
+    row: dict[str, Any] = {"characters": score.characters, "bytes": score.bytes, **ratios(measured.plain)}
+    row |= {"unknown": score.unknown, "protocol": "carried" if cold is None else f"cold {cold}"}
+    row["seconds"] = round(measured.plain.seconds, 6)
+    if learnt is not None:
+        row["dynamic"] = ratios(learnt) | {"seconds": round(learnt.seconds, 6)}
+    if measured.baselines is not None:
+        row["baselines"] = [dataclasses.asdict(each) for each in measured.baselines]
+    if (found := measured.failures) is not None:
+        ratios_of = {"accuracy": found.accuracy, "calibration_error": found.calibration_error}
+        row["by_character"] = dataclasses.asdict(found) | ratios_of
+    if measured.novelty is not None:
+        row["novelty"] = dataclasses.asdict(measured.novelty)
+    return row
+
+
+def _show(subject: _Subject, measured: _Measured) -> None:
+    """Print everything for people."""
+    from charlstm import console
+
+    cold, device = subject.cold, subject.device
+    score, (low, high), seconds = measured.plain.score, measured.plain.interval, measured.plain.seconds
+    bits = score.bits_per_character
+    rows = [
+        ("model", str(subject.path)),
+        ("text", subject.what),
+        ("protocol", "carried: given all before it" if cold is None else f"cold: in windows of {cold:,} characters"),
+        ("nats", f"{score.loss:.4f} a character"),
+        ("bits", f"{bits:.4f} a character, {score.bits_per_byte:.4f} a byte"),
+        ("interval", f"{low:.4f} to {high:.4f} bits a character (95 %)"),
+        ("perplexity", f"{score.perplexity:.3f}"),
+        ("characters", f"{score.characters:,}, {score.unknown:,} of them unknown"),
+        ("speed", f"{score.characters / seconds:,.0f} characters a second, {device.name} {device.precision}"),
+    ]
+    own = [("this model", bits)]
+    if (learnt := measured.learnt) is not None:
+        low, high = learnt.interval
+        less = learnt.score.bits_per_character
+        rows += [
+            ("dynamic", f"{less:.4f} bits a character, learning as it goes: {less / bits - 1:+.1%}"),
+            ("", f"{low:.4f} to {high:.4f} (95 %); {learnt.seconds / seconds:.1f} times as long"),
+        ]
+        own.append(("this model, dynamic", less))
+    console.table(rows, result=True)
+    if measured.baselines is not None:
+        console.baselines(own, measured.baselines)
+    if measured.failures is not None:
+        console.failures(measured.failures)
+    if measured.novelty is not None:
+        console.novelty(measured.novelty)
+
+
+def _lines(
+    loaded: "Checkpoint", model: "CharLSTM", text: str, encoding: str | None, device: "Device", *, as_json: bool
+) -> None:
+    """Print one score a line of a text, as it is read."""
+    from charlstm import console, files
+    from charlstm import lines as scoring
+
+    config = dataclasses.replace(
+        loaded.config.text, field=None, separator=None, encoding=encoding or loaded.config.text.encoding
     )
+    files.require_encoding(config.encoding)
+    output = console.Output()
+    number = 0
+    for file in files.expand([text]):
+        blocks = (block.codes for block in files.blocks(file, config, files.Ignored()))
+        for scores in scoring.scores(model, blocks, loaded.tokenizer, device):
+            for score in scores:
+                number += 1
+                bits = score.bits_per_character if score.characters else math.nan
+                if as_json:
+                    row = dataclasses.asdict(score) | {"bits_per_character": bits if score.characters else None}
+                    output.json({"line": number} | row)
+                else:
+                    output.write(f"{bits:.4f}\n")
+            output.flush()
 
 
 def _reach(
@@ -148,12 +353,10 @@ def _reach(
     as_json: bool,
 ) -> None:
     """Measure how far back the model looks, and print it."""
-    import dataclasses
-
     from charlstm import console
     from charlstm.analysis import ngram, reach, structure
 
-    _, train = _text(loaded, None, "train", None, cache)
+    train = texts.training(loaded, cache)
     with console.bar("reading") as report:
         ngrams = ngram.KneserNey(train.ids, loaded.tokenizer.vocab_size, loaded.tokenizer.start_id)
         found = reach.measure(model, held_out.ids, ngrams, loaded.tokenizer, device, report, every=every)
@@ -165,55 +368,3 @@ def _reach(
         return
     console.reach(found)
     console.structure(bands, found.best_order)
-
-
-def _text(
-    loaded: "Checkpoint", text: str | None, split: str | None, encoding: str | None, cache: "Cache"
-) -> "tuple[str, Split]":
-    """Return what is scored, in words, and its ids."""
-    import dataclasses
-
-    from charlstm import console
-    from charlstm import corpus as corpora
-
-    config, source, tokenizer = loaded.config.text, loaded.source, loaded.tokenizer
-    if encoding is not None:
-        config = dataclasses.replace(config, encoding=encoding)
-    paths: tuple[str, ...] = ()
-    if text is not None:
-        paths, split = (text,), split or "all"
-    elif source.val_sha256 is not None:
-        # Held-out text with a file of its own: none of the corpus is held out.
-        held_out = split in {None, "val"}
-        paths = _find(source.val_paths, source.val_sha256) if held_out else _find(source.paths, source.sha256)
-        split = "all"
-    else:
-        paths, split = _find(source.paths, source.sha256), split or "val"
-    name = " ".join(paths)
-    with console.reading() as watch:
-        if split == "all":
-            whole = corpora.load_text(paths, config, tokenizer, cache=cache, watch=watch)
-            if text is not None and whole.sha256 == source.sha256:
-                console.warn(
-                    "the model was trained on most of this text; leave TEXT out to score the held-out part alone"
-                )
-            return f"{name}, all of it", whole.split
-        corpus = corpora.load(paths, (), config, tokenizer, cache=cache, watch=watch)
-    part = corpus.train if split == "train" else corpus.val
-    return f"{name}, {split} part ({part.characters / corpus.source.characters:.0%})", part
-
-
-def _find(paths: tuple[str, ...], sha256: str) -> tuple[str, ...]:
-    """Return where the text with this hash is: where training read it, or by its name here or in data/."""
-    from charlstm import corpus as corpora
-
-    names = tuple(Path(path).name for path in paths)
-    for candidates in (paths, names, tuple(f"data/{name}" for name in names)):
-        if "-" in candidates or not all(Path(path).exists() for path in candidates):
-            continue
-        if corpora.fingerprint(candidates) == sha256:
-            return candidates
-    raise InputOutputError(
-        f"{' '.join(paths)}: the text this model was trained on is not there any more, or has changed "
-        f"(SHA-256 {sha256[:12]}...); name it, or another TEXT: charlstm eval CHECKPOINT TEXT"
-    )

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlstm.cli.options import HELP, collect, common, settings
+from charlstm.cli import texts
+from charlstm.cli.options import HELP, cached, collect, common, open_cache, settings
 from charlstm.config import SampleConfig, TextConfig
 from charlstm.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from charlstm.analysis.novelty import Copies
     from charlstm.console import Output
     from charlstm.sample import Context
     from charlstm.tokenizer import Tokenizer
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
 @click.option("--prompt-file", metavar="FILE", help="Take the prompt from a file (UTF-8), or standard input (-).")
 @click.option("--stop", "stops", metavar="TEXT", multiple=True, help="End before this text (may be repeated).")
 @click.option("--interactive", is_flag=True, help="Take turns: it goes on from all that was written before.")
+@click.option(
+    "--highlight-copies",
+    is_flag=True,
+    help="Underline what is copied from the training text, 20 characters and more, and say how much it is.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a text.")
 @click.option(
     "--device",
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     help="Processor to compute on; on a CPU torch is not even loaded.",
 )
 @settings(SampleConfig)
+@cached
 @common
 def sample(
     checkpoint: str | None,
@@ -41,8 +49,10 @@ def sample(
     prompt_file: str | None,
     stops: tuple[str, ...],
     interactive: bool,
+    highlight_copies: bool,
     as_json: bool,
     device: str,
+    root: str | None,
     **values: Any,
 ) -> None:
     """Write text, character by character.
@@ -56,6 +66,8 @@ def sample(
         raise UsageError("--prompt and --prompt-file exclude each other: give one of them")
     if interactive and (as_json or config.num_samples > 1):
         raise UsageError("--interactive writes one text for people: leave --json and --num-samples out")
+    if interactive and highlight_copies:
+        raise UsageError("--interactive and --highlight-copies exclude each other: give one of them")
     if "" in stops:
         raise UsageError("--stop '': an empty text is found everywhere; give at least one character")
 
@@ -74,12 +86,17 @@ def sample(
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     if sys.stderr is not None and (sys.stderr.isatty() or values["seed"] is None):
         console.plain(f"{path}, seed {config.seed}")
+    copies = None
+    if highlight_copies:
+        from charlstm.analysis.novelty import Copies
+
+        copies = Copies(texts.training(loaded, open_cache(root)).ids, loaded.tokenizer)
     context = Context(Stepper(loaded.config.model.cell, _on_device(loaded.weights, device)), config.num_samples)
     context.prefill([*loaded.tokenizer.opening, *loaded.tokenizer.encode(start).tolist()])
     if interactive:
         _converse(context, loaded.tokenizer, config, stops, output)
     else:
-        _write(context, loaded.tokenizer, config, stops, output, start, as_json)
+        _write(context, loaded.tokenizer, config, stops, output, start, copies, as_json=as_json)
 
 
 def _spare_busy_cores() -> None:
@@ -134,35 +151,66 @@ def _write(
     stops: tuple[str, ...],
     output: "Output",
     prompt: str,
+    copies: "Copies | None",
+    *,
     as_json: bool,
 ) -> None:
     """Print the texts in their order: the first as it comes, the others as they are complete up to there."""
+    from charlstm import console
     from charlstm.sample import write
 
     assert config.seed is not None
     began = time.perf_counter()
-    waiting: list[list[str]] = [[] if as_json else [prompt] for _ in range(config.num_samples)]
+    highlighters = [] if copies is None else [copies.highlighter() for _ in range(config.num_samples)]
+    waiting: list[list[tuple[str, bool]]] = [[] if as_json else [(prompt, False)] for _ in range(config.num_samples)]
     ended: dict[int, dict[str, Any]] = {}
     shown, last = 0, ""
     for piece in write(context, tokenizer, config, config.seed, stops):
-        waiting[piece.stream].append(piece.text)
+        if highlighters:
+            highlighter = highlighters[piece.stream]
+            waiting[piece.stream] += highlighter.add(piece.text)
+            waiting[piece.stream] += highlighter.rest() if piece.stopped else []
+        else:
+            waiting[piece.stream].append((piece.text, False))
         if piece.stopped:
             ended[piece.stream] = {"seconds": round(time.perf_counter() - began, 6), "stopped": piece.stopped}
         while shown < config.num_samples and (shown in ended or not as_json):
-            text = "".join(waiting[shown])
-            waiting[shown].clear()
+            pieces, waiting[shown] = waiting[shown], []
             if as_json:
+                text = "".join(text for text, _ in pieces)
                 row = {"text": text, "seed": config.seed + shown, "characters": len(text)}
-                output.json(row | ended[shown])
+                output.json(row | ({"copied": _spans(pieces)} if highlighters else {}) | ended[shown])
             else:
-                output.write(text)
-                last = text[-1:] or last
+                for text, copied in pieces:
+                    output.write(text, underlined=copied)
+                    last = text[-1:] or last
                 if shown not in ended:
                     break
                 if last != "\n":
                     output.write("\n")
             shown += 1
     output.flush()
+    if highlighters:
+        copied, characters = (sum(getattr(each, name) for each in highlighters) for name in ("copied", "characters"))
+        longest = max(each.longest for each in highlighters)
+        console.plain(
+            f"{copied:,} of {characters:,} characters copied from the training text, the longest span {longest:,}"
+            if copied
+            else f"nothing of {characters:,} characters copied from the training text"
+        )
+
+
+def _spans(pieces: list[tuple[str, bool]]) -> list[list[int]]:
+    """Return where in a text what was copied begins and ends."""
+    spans: list[list[int]] = []
+    at = 0
+    for text, copied in pieces:
+        if copied and spans and spans[-1][1] == at:
+            spans[-1][1] += len(text)
+        elif copied and text:
+            spans.append([at, at + len(text)])
+        at += len(text)
+    return spans
 
 
 def _converse(

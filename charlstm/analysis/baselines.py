@@ -1,0 +1,124 @@
+"""What a model is to be held against: what counting, adaptive contexts and compressors need for the same text.
+
+Each figure is the length in bits of a code from which the text can be told again, as the model's own is: that of the
+ids under a distribution, or of a compressed file. A compressor reads the text in UTF-8, the end of a document as a
+newline; unknown characters cost all of them their names, as they cost the model (`tokenizer.unknown_nats`).
+"""
+
+import bz2
+import gzip
+import importlib.util
+import lzma
+import math
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlstm.analysis.ngram import KneserNey
+from charlstm.corpus import Split
+from charlstm.tokenizer import Ids, Tokenizer
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+ORDERS = (3, 5, 8)
+PPM_ORDER = 5
+_PPM_MEMORY = 1 << 28  # bytes; where the text needs more, it begins anew
+MOST_TRAINING = 1 << 24
+"""Ids of the training text that are counted, its last: the counts of more would not fit a laptop's memory."""
+_GZIP_REACH = 1 << 15  # bytes that the format can look back
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a code needs for a text."""
+
+    name: str
+    primed: bool
+    """Whether it knows the training text."""
+    bits_per_character: float | None
+    """None where a package that it needs is not installed."""
+
+
+def measure(held_out: Split, train: Split, tokenizer: Tokenizer) -> Iterator[Baseline]:
+    """Yield what each baseline needs for the held-out text; those that know the training text have read its end.
+
+    Args:
+        held_out: the text.
+        train: the training text, of which the last MOST_TRAINING ids are used.
+        tokenizer: of both.
+    """
+    named = held_out.unknown * tokenizer.unknown_nats / math.log(2)
+
+    def baseline(name: str, bits: float | None, *, primed: bool) -> Baseline:
+        return Baseline(name, primed, None if bits is None else (bits + named) / held_out.characters)
+
+    counted = train.ids[-MOST_TRAINING:]
+    inside = np.ones(len(held_out.ids), bool) if tokenizer.end_id is None else held_out.ids != tokenizer.start_id
+    yield baseline("uniform", float(inside.sum()) * math.log2(tokenizer.vocab_size), primed=False)
+    ngrams = KneserNey(counted, tokenizer.vocab_size, tokenizer.start_id)
+    probabilities = ngrams.probabilities(ngrams.contexts(held_out.ids), held_out.ids)[:, inside]
+    for order, bits in enumerate(-np.log2(probabilities).sum(1), 1):
+        if order == 1 or order in ORDERS:
+            name = "unigram" if order == 1 else f"Kneser-Ney {order}-gram"
+            yield baseline(name, float(bits), primed=True)
+    text, known = _bytes(held_out.ids, tokenizer), _bytes(counted, tokenizer)
+    for name, size in _CODECS.items():
+        yield baseline(name, 8 * size(text, b""), primed=False)
+        if name in _PRIMED:
+            yield baseline(name, 8 * size(text, known), primed=True)
+    name = f"PPM order {PPM_ORDER}"
+    there = importlib.util.find_spec("pyppmd") is not None
+    yield baseline(name, 8 * _ppm(text, b"") if there else None, primed=False)
+    yield baseline(name, 8 * _ppm(text, known) if there else None, primed=True)
+
+
+def _bytes(ids: Ids, tokenizer: Tokenizer) -> bytes:
+    """Return a text in UTF-8, the end of each document as a newline."""
+    if tokenizer.end_id is not None:
+        ids = ids[ids != tokenizer.start_id]
+    return tokenizer.decode(ids).encode("utf-8", "surrogateescape")
+
+
+def _gzip(text: bytes, known: bytes) -> int:
+    if not known:
+        return len(gzip.compress(text, 9))
+    codec = zlib.compressobj(9, wbits=zlib.MAX_WBITS, zdict=known[-_GZIP_REACH:])
+    return len(codec.compress(text) + codec.flush())
+
+
+def _bz2(text: bytes, _: bytes) -> int:
+    return len(bz2.compress(text, 9))
+
+
+def _xz(text: bytes, _: bytes) -> int:
+    return len(lzma.compress(text, preset=9 | lzma.PRESET_EXTREME))
+
+
+def _zstd(text: bytes, known: bytes) -> int:
+    key = zstd.CompressionParameter
+    reach = max(20, min((len(text) + len(known)).bit_length(), 27))
+    options: dict[int, int] = {key.compression_level: 22, key.window_log: reach}
+    dictionary = zstd.ZstdDict(known, is_raw=True) if len(known) >= _LEAST_DICTIONARY else None
+    return len(zstd.compress(text, options=options, zstd_dict=dictionary))
+
+
+_LEAST_DICTIONARY = 8  # bytes; zstd takes no shorter one
+_CODECS: dict[str, Callable[[bytes, bytes], int]] = {"gzip": _gzip, "bz2": _bz2, "xz": _xz, "zstd": _zstd}
+_PRIMED = {"gzip", "zstd"}  # whose format knows a dictionary; Python's xz takes none, and bz2 has none
+
+
+def _ppm(text: bytes, known: bytes) -> int:
+    """Return the bytes of PPMd, variant H (Shkarin 2002): of a text alone, or of what it adds to a known one's."""
+    import pyppmd
+
+    def size(data: bytes) -> int:
+        encoder = pyppmd.Ppmd7Encoder(PPM_ORDER, _PPM_MEMORY)
+        return len(encoder.encode(data)) + len(encoder.flush(endmark=False))
+
+    return size(known + text) - (size(known) if known else 0)

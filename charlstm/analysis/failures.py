@@ -1,0 +1,206 @@
+"""Where a model fails: the surprise by kind of character, the most surprising places, and its calibration.
+
+Everything is gathered window by window as the text is scored, at a memory that does not grow with it.
+"""
+
+import dataclasses
+import math
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from charlstm.batches import IGNORE, Batch
+from charlstm.corpus import Split
+from charlstm.evaluate import surprise
+from charlstm.tokenizer import Tokenizer
+
+BINS = 10
+PLACES = 10
+_CANDIDATES = 200  # the most surprising places, of which those that are alike are shown as one
+_ALIKE = 6  # characters before a place by which it is alike
+_BEFORE, _AFTER = 40, 15  # characters of a place's context
+_KINDS = {
+    "Ll": "small letters",
+    "Lu": "capitals",
+    "Lt": "capitals",
+    "L": "other letters",
+    "N": "digits",
+    "Z": "spaces",
+    "Cc": "spaces",
+    "P": "punctuation",
+    "S": "symbols",
+}
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The characters of a kind."""
+
+    name: str
+    characters: int
+    bits: float
+    """All of them together."""
+
+    @property
+    def bits_per_character(self) -> float:
+        """What one of them costs."""
+        return self.bits / self.characters
+
+
+@dataclass(frozen=True)
+class Place:
+    """A character that surprised."""
+
+    position: int
+    """In the text's ids, from 0 on."""
+    before: str
+    character: str
+    after: str
+    bits: float
+    expected: str
+    """What was likeliest there."""
+    probability: float
+    """Of what was likeliest."""
+    times: int
+    """Among the _CANDIDATES, how many are like it: the same character after the same ones."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The predictions whose confidence, the probability of the likeliest character, was at least `least`."""
+
+    least: float
+    count: int
+    confidence: float
+    """Mean."""
+    accuracy: float
+    """Share in which the likeliest character came."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Where a model fails."""
+
+    kinds: list[Kind]
+    """By what they cost together, the dearest first."""
+    places: list[Place]
+    """The most surprising first."""
+    bins: list[Bin]
+    """By confidence; those that are empty left out."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the predictions whose likeliest character came."""
+        return sum(each.count * each.accuracy for each in self.bins) / sum(each.count for each in self.bins)
+
+    @property
+    def calibration_error(self) -> float:
+        """The expected calibration error, over BINS equal bins (Naeini et al. 2015; Guo et al. 2017)."""
+        apart = sum(each.count * abs(each.accuracy - each.confidence) for each in self.bins)
+        return apart / sum(each.count for each in self.bins)
+
+
+class Observer:
+    """Takes in what was read of a text."""
+
+    def __init__(self, split: Split, tokenizer: Tokenizer) -> None:
+        """Begin before the first window."""
+        self._split = split
+        self._tokenizer = tokenizer
+        self._nats = np.zeros(tokenizer.vocab_size)
+        self._counts = np.zeros(tokenizer.vocab_size, np.int64)
+        self._bins = np.zeros((3, BINS))  # count, confidence, hits
+        self._places = np.zeros((4, 0))  # position, nats, the likeliest id, its probability
+
+    def watch(self, read: Iterable[tuple[Tensor, Batch]]) -> Iterator[tuple[Tensor, Batch]]:
+        """Hand on what was read, window by window, having taken it in."""
+        for logits, batch in read:
+            self._take(logits, batch)
+            yield logits, batch
+
+    def _take(self, logits: Tensor, batch: Batch) -> None:
+        positions, nats = surprise(logits, batch, self._tokenizer)
+        inside = batch.targets != IGNORE
+        targets = batch.targets[inside]
+        highest, likeliest = logits.max(-1)
+        top = torch.exp(highest - logits.logsumexp(-1)).cpu().numpy()[inside].astype(np.float64)
+        ids = likeliest.cpu().numpy()[inside]
+        self._nats += np.bincount(targets, nats, len(self._nats))
+        self._counts += np.bincount(targets, minlength=len(self._counts))
+        number = np.minimum((top * BINS).astype(np.int64), BINS - 1)
+        self._bins += [np.bincount(number, weights, BINS) for weights in (None, top, ids == targets)]
+        most = np.argsort(-nats, kind="stable")[:_CANDIDATES]
+        fresh = np.stack([positions[most], nats[most], ids[most], top[most]])
+        places = np.concatenate([self._places, fresh], 1)
+        self._places = places[:, np.lexsort((places[0], -places[1]))[:_CANDIDATES]]
+
+    def found(self) -> Failures:
+        """Return what was found; only after something was read."""
+        bins = [
+            Bin(number / BINS, int(count), confidence / count, hits / count)
+            for number, (count, confidence, hits) in enumerate(self._bins.T.tolist())
+            if count
+        ]
+        return Failures(self._kinds(), self._distinct(), bins)
+
+    def _kinds(self) -> list[Kind]:
+        names = [_kind(id, self._tokenizer) for id in range(self._tokenizer.vocab_size)]
+        kinds = []
+        for name in dict.fromkeys(names):
+            ids = [id for id, each in enumerate(names) if each == name]
+            bits = float(self._nats[ids].sum() / math.log(2))
+            characters = int(self._counts[[id for id in ids if not _goes_on(id, self._tokenizer)]].sum())
+            if characters:
+                kinds.append(Kind(name, characters, bits))
+        return sorted(kinds, key=lambda kind: -kind.bits)
+
+    def _distinct(self) -> list[Place]:
+        """Return the most surprising places, those that are alike as one."""
+        groups: dict[str, list[Place]] = {}
+        for values in self._places.T.tolist():
+            place = self._place(*values)
+            groups.setdefault(place.before[-_ALIKE:] + place.character, []).append(place)
+        return [dataclasses.replace(group[0], times=len(group)) for group in list(groups.values())[:PLACES]]
+
+    def _place(self, position: float, nats: float, likeliest: float, probability: float) -> Place:
+        at = int(position)
+        ids = self._split.ids
+        before, after = ids[max(0, at - _BEFORE) : at], ids[at + 1 : at + 1 + _AFTER]
+        decode = self._tokenizer.decode
+        return Place(
+            at,
+            decode(before),
+            decode(ids[at : at + 1]),
+            decode(after),
+            nats / math.log(2),
+            decode(np.array([int(likeliest)])),
+            probability,
+            times=1,
+        )
+
+
+def _kind(id: int, tokenizer: Tokenizer) -> str:
+    """Return which kind of character an id stands for."""
+    if id == tokenizer.unknown_id:
+        return "unknown"
+    if id == tokenizer.end_id:
+        return "ends"
+    if tokenizer.kind == "byte" and id >= 0x80:
+        return "beyond ASCII"
+    character = tokenizer.decode([id])
+    if character in "\n\r":
+        return "line ends"
+    category = unicodedata.category(character)
+    return _KINDS.get(category) or _KINDS.get(category[0], "others")
+
+
+def _goes_on(id: int, tokenizer: Tokenizer) -> bool:
+    """Return whether an id is a byte within a character."""
+    return tokenizer.kind == "byte" and 0x80 <= id < 0xC0

@@ -1,0 +1,240 @@
+"""Does a model write, or quote: the spans of a text that occur in the training text, character for character.
+
+A span ends at each character of a text: the longest one up to there that the training text has. It is found in a suffix
+array of the training text read backwards, where it is the beginning of a suffix (Manber & Myers 1993).
+"""
+
+import bisect
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from charlstm.config import SampleConfig
+from charlstm.corpus import Split
+from charlstm.errors import UsageError
+from charlstm.sample import Context, write
+from charlstm.stepper import Stepper
+from charlstm.tokenizer import Ids, Tokenizer, code_points
+
+LEAST = 20
+"""Characters from which a span is called copied."""
+MOST_INDEXED = 1 << 26
+"""Ids of the training text that are looked through, its last."""
+_LENGTH = 1000  # characters of a passage
+_PASSAGES = 32  # of one text; of documents, which may be short:
+_DOCUMENTS = 256
+_SEED = 1
+_NOTHING = 0x110000  # a code that no text has: stands for frames and unknown characters
+
+
+class Copies:
+    """A training text, in which spans are looked up."""
+
+    def __init__(self, train: Ids, tokenizer: Tokenizer) -> None:
+        """Sort the beginnings of the text read backwards.
+
+        Raises:
+            UsageError: where the package that sorts them is not installed.
+        """
+        if importlib.util.find_spec("pydivsufsort") is None:
+            raise UsageError("this needs a package more: pip install 'charlstm[baselines]'")
+        import pydivsufsort
+
+        codes = _codes(train[-MOST_INDEXED:], tokenizer)[::-1]
+        dtype = np.dtype(np.uint8 if codes.max() < 1 << 8 else np.uint16 if codes.max() < 1 << 16 else np.uint32)
+        self._size = dtype.itemsize
+        self._text = codes.astype(dtype.newbyteorder(">")).tobytes()  # bytes are then in the order of the codes
+        self._order = pydivsufsort.divsufsort(np.ascontiguousarray(codes.astype(dtype)))
+
+    def has(self, at: int, code: int) -> bool:
+        """Return whether this code lies at a place of the text read backwards."""
+        return at >= 0 and int.from_bytes(self._text[at * self._size : (at + 1) * self._size], "big") == code
+
+    def longest(self, codes: list[int]) -> tuple[int, int]:
+        """Return how many of these codes, from the first on, lie somewhere in the text read backwards, and where."""
+        if max(codes, default=0) >= 1 << 8 * self._size:
+            first = next(number for number, code in enumerate(codes) if code >= 1 << 8 * self._size)
+            codes = codes[:first]
+        size = self._size
+        wanted = b"".join(code.to_bytes(size, "big") for code in codes)
+        place = bisect.bisect_left(self._order, wanted, key=lambda at: self._text[at * size : at * size + len(wanted)])
+        best = (0, 0)
+        for number in (place - 1, place):
+            if 0 <= number < len(self._order):
+                at = int(self._order[number])
+                best = max(best, (_common(wanted, self._text[at * size : at * size + len(wanted)]) // size, at))
+        return best
+
+    def highlighter(self) -> "Highlighter":
+        """Return what tells of a text what was copied from this one."""
+        return Highlighter(self)
+
+
+class Reader:
+    """Follows a text, character by character."""
+
+    def __init__(self, copies: Copies) -> None:
+        """Begin before the first character."""
+        self._copies = copies
+        self._span: list[int] = []  # its codes
+        self._at = 0  # where it lies: its last character, in the text read backwards
+
+    def add(self, character: str) -> int:
+        """Return the length of the longest span that ends with this character."""
+        code = ord(character)
+        self._span.append(code)
+        if len(self._span) > 1 and self._copies.has(self._at - 1, code):
+            self._at -= 1  # the training text goes on in the same way
+            return len(self._span)
+        length, self._at = self._copies.longest(self._span[::-1])
+        del self._span[: len(self._span) - length]
+        return length
+
+
+class Highlighter:
+    """Tells which characters of a text lie in a copied span, as early as that is certain."""
+
+    def __init__(self, copies: Copies) -> None:
+        """Begin before the first character."""
+        self._reader = Reader(copies)
+        self._held = ""
+        self.characters = 0
+        """Of the text."""
+        self.copied = 0
+        """Those of them that lie in a copied span."""
+        self.longest = 0
+        """Length of the longest copied span."""
+
+    def add(self, text: str) -> Iterator[tuple[str, bool]]:
+        """Yield what is certain after some more text: pieces of it, and whether they were copied."""
+        for character in text:
+            length = self._reader.add(character)
+            self._held += character
+            self.characters += 1
+            if length >= LEAST:
+                yield self._copied(length)
+            elif length < len(self._held):
+                settled = len(self._held) - length
+                yield self._held[:settled], False
+                self._held = self._held[settled:]
+
+    def rest(self) -> Iterator[tuple[str, bool]]:
+        """Yield what was held back, as the text is at its end."""
+        yield self._held, False
+        self._held = ""
+
+    def _copied(self, length: int) -> tuple[str, bool]:
+        copied, self._held = self._held, ""
+        self.copied += len(copied)
+        self.longest = max(self.longest, length)
+        return copied, True
+
+
+@dataclass(frozen=True)
+class Spans:
+    """What passages have from the training text; the longest span of each is what is counted."""
+
+    median: float
+    most: float
+    """What nine of ten passages stay below."""
+    longest: int
+    copied: float
+    """Share of the characters that lie in spans of at least LEAST."""
+    example: str
+    """The longest span of all."""
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """What a model copies, beside what people who wrote more of the same text do."""
+
+    passages: int
+    length: int
+    """Characters a passage has at most."""
+    least: int
+    """Characters from which a span counts as copied."""
+    sampled: Spans
+    held_out: Spans
+
+
+def measure(
+    stepper: Stepper,
+    held_out: Split,
+    copies: Copies,
+    tokenizer: Tokenizer,
+    report: Callable[[float], None] = lambda _: None,
+) -> Novelty:
+    """Compare what a model writes, and as many passages of held-out text, with the training text.
+
+    Args:
+        stepper: the model.
+        held_out: text that it has not learnt from.
+        copies: the text that it has learnt from.
+        tokenizer: of both.
+        report: told the share that is done.
+    """
+    held = list(_passages(held_out, tokenizer))
+    context = Context(stepper, len(held))
+    context.prefill(tokenizer.opening)
+    texts = [""] * len(held)
+    for piece in write(context, tokenizer, SampleConfig(length=_LENGTH), _SEED):
+        texts[piece.stream] += piece.text
+        report(len(texts[piece.stream]) / _LENGTH)
+    return Novelty(len(held), _LENGTH, LEAST, _spans(texts, copies), _spans(held, copies))
+
+
+def _passages(split: Split, tokenizer: Tokenizer) -> Iterator[str]:
+    """Yield passages from all over a text: its documents, or pieces of one text."""
+    if tokenizer.end_id is None:
+        begins = np.arange(0, max(1, len(split.ids) - _LENGTH + 1), _LENGTH)
+        for begin in begins[_spread(len(begins), _PASSAGES)].tolist():
+            yield tokenizer.decode(split.ids[begin : begin + _LENGTH])
+        return
+    for number in _spread(split.documents, _DOCUMENTS).tolist():
+        ids = split.ids[split.bounds[number] : split.bounds[number + 1]]
+        yield tokenizer.decode(ids[ids < tokenizer.start_id][:_LENGTH])
+
+
+def _spread(count: int, wanted: int) -> npt.NDArray[np.int64]:
+    """Return as many numbers below `count` as wanted, or all of them, evenly apart."""
+    return np.unique(np.linspace(0, count - 1, wanted).astype(np.int64))
+
+
+def _spans(texts: Iterable[str], copies: Copies) -> Spans:
+    longest, characters, copied, example = [], 0, 0, ""
+    for text in texts:
+        highlighter, reader = copies.highlighter(), Reader(copies)
+        lengths = [reader.add(character) for character in text]
+        for _ in highlighter.add(text):
+            pass
+        copied, characters = copied + highlighter.copied, characters + highlighter.characters
+        longest.append(max(lengths, default=0))
+        if longest[-1] > len(example):
+            end = 1 + lengths.index(longest[-1])
+            example = text[end - longest[-1] : end]
+    median, most = np.quantile(longest, [0.5, 0.9])
+    return Spans(float(median), float(most), max(longest), copied / max(1, characters), example)
+
+
+def _codes(ids: Ids, tokenizer: Tokenizer) -> npt.NDArray[np.uint32]:
+    """Return the characters of a text; where an id stands for none, _NOTHING."""
+    none = np.zeros(len(ids), bool) if tokenizer.end_id is None else ids >= tokenizer.start_id
+    if tokenizer.kind == "byte":
+        lost = 0xDC00 + 0xFF  # what a byte that is in no UTF-8 becomes
+        text = np.where(none, 0xFF, ids).astype(np.uint8).tobytes().decode("utf-8", "surrogateescape")
+        codes = code_points(text).astype(np.uint32)
+        codes[codes == lost] = _NOTHING
+        return codes
+    codes = code_points(tokenizer.decode(ids)).astype(np.uint32)
+    codes[none | (ids == tokenizer.unknown_id)] = _NOTHING
+    return codes
+
+
+def _common(one: bytes, other: bytes) -> int:
+    """Return how many bytes two texts have in common at their beginnings."""
+    length = min(len(one), len(other))
+    differs = np.flatnonzero(np.frombuffer(one, np.uint8, length) != np.frombuffer(other, np.uint8, length))
+    return int(differs[0]) if len(differs) else length

@@ -1,0 +1,67 @@
+"""Which text a command reads: the one that is named, or a part of the one that the model was trained on."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charlstm.errors import InputOutputError
+
+if TYPE_CHECKING:
+    from charlstm.cache import Cache
+    from charlstm.checkpoint import Checkpoint
+    from charlstm.corpus import Split
+
+
+def scored(
+    loaded: "Checkpoint", text: str | None, split: str | None, encoding: str | None, cache: "Cache"
+) -> "tuple[str, Split]":
+    """Return what is scored, in words, and its ids."""
+    from charlstm import console
+    from charlstm import corpus as corpora
+
+    config, source, tokenizer = loaded.config.text, loaded.source, loaded.tokenizer
+    if encoding is not None:
+        config = dataclasses.replace(config, encoding=encoding)
+    paths: tuple[str, ...] = ()
+    if text is not None:
+        paths, split = (text,), split or "all"
+    elif source.val_sha256 is not None:
+        # Held-out text with a file of its own: none of the corpus is held out.
+        held_out = split in {None, "val"}
+        paths = _find(source.val_paths, source.val_sha256) if held_out else _find(source.paths, source.sha256)
+        split = "all"
+    else:
+        paths, split = _find(source.paths, source.sha256), split or "val"
+    name = " ".join(paths)
+    with console.reading() as watch:
+        if split == "all":
+            whole = corpora.load_text(paths, config, tokenizer, cache=cache, watch=watch)
+            if text is not None and whole.sha256 == source.sha256:
+                console.warn(
+                    "the model was trained on most of this text; leave TEXT out to score the held-out part alone"
+                )
+            return f"{name}, all of it", whole.split
+        corpus = corpora.load(paths, (), config, tokenizer, cache=cache, watch=watch)
+    part = corpus.train if split == "train" else corpus.val
+    return f"{name}, {split} part ({part.characters / corpus.source.characters:.0%})", part
+
+
+def _find(paths: tuple[str, ...], sha256: str) -> tuple[str, ...]:
+    """Return where the text with this hash is: where training read it, or by its name here or in data/."""
+    from charlstm import corpus as corpora
+
+    names = tuple(Path(path).name for path in paths)
+    for candidates in (paths, names, tuple(f"data/{name}" for name in names)):
+        if "-" in candidates or not all(Path(path).exists() for path in candidates):
+            continue
+        if corpora.fingerprint(candidates) == sha256:
+            return candidates
+    raise InputOutputError(
+        f"{' '.join(paths)}: the text this model was trained on is not there any more, or has changed "
+        f"(SHA-256 {sha256[:12]}...); name it, or another TEXT: charlstm eval CHECKPOINT TEXT"
+    )
+
+
+def training(loaded: "Checkpoint", cache: "Cache") -> "Split":
+    """Return the text that the model has learnt from; raises `InputOutputError` where it is not there any more."""
+    return scored(loaded, None, "train", None, cache)[1]

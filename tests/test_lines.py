@@ -1,0 +1,155 @@
+"""A score a line: that of the line alone, however the text comes."""
+
+import io
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Command
+
+from charlstm import corpus, evaluate, lines
+from charlstm.config import ModelConfig
+from charlstm.device import Device
+from charlstm.evaluate import Score
+from charlstm.model import CharLSTM
+from charlstm.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, code_points
+
+CPU = Device("cpu", "fp32")
+TEXT = "first\n\na longer line, of more than twenty characters\nÜber \N{GRINNING FACE}\n  x\n\n\nand the last"
+
+
+def build(tokenizer: Tokenizer) -> CharLSTM:
+    torch.manual_seed(0)
+    config = ModelConfig(hidden_size=24, embedding_size=8)
+    return CharLSTM(config, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id).eval()
+
+
+def codes(text: str, tokenizer: Tokenizer) -> np.ndarray:
+    return np.frombuffer(text.encode(), np.uint8) if tokenizer.kind == "byte" else code_points(text)
+
+
+def scored(model: CharLSTM, blocks: Iterable[np.ndarray], tokenizer: Tokenizer) -> list[Score]:
+    return [score for group in lines.scores(model, blocks, tokenizer, CPU) for score in group]
+
+
+TOKENIZERS = [
+    CharTokenizer.fit(TEXT.replace("x", "")),
+    CharTokenizer.fit(TEXT.replace("x", ""), framed=True),
+    ByteTokenizer(),
+    ByteTokenizer(framed=True),
+]
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["char", "framed", "byte", "framed-byte"])
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("piece", [4, 1000])
+def test_a_score_is_that_of_the_line_alone(
+    tokenizer: Tokenizer, size: int, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "_PIECE", piece)  # of a line that is read before its end comes
+    monkeypatch.setattr(lines, "_AT_ONCE", 60)
+    monkeypatch.setattr(lines, "_WINDOW", 16)
+    model = build(tokenizer)
+    whole = codes(TEXT, tokenizer)
+    found = scored(model, [whole[at : at + size] for at in range(0, len(whole), size)], tokenizer)
+    expected = [
+        evaluate.evaluate(
+            model,
+            corpus.encode(line if tokenizer.end_id is not None else line + "\n", tokenizer),
+            tokenizer,
+            CPU,
+        )
+        for line in TEXT.split("\n")
+    ]
+    assert len(found) == len(expected) == 8
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.nats == pytest.approx(theirs.nats, rel=1e-5)
+        assert (ours.characters, ours.bytes, ours.unknown) == (theirs.characters, theirs.bytes, theirs.unknown)
+
+
+def test_a_last_newline_begins_no_line() -> None:
+    model = build(TOKENIZERS[0])
+    assert len(scored(model, [code_points("a\nb\n")], TOKENIZERS[0])) == 2
+    assert scored(model, [], TOKENIZERS[0]) == []
+
+
+def test_where_no_line_end_is_known_none_is_scored() -> None:
+    tokenizer = CharTokenizer("ab")
+    found = scored(build(tokenizer), [code_points("ab\n\nb")], tokenizer)
+    assert [score.characters for score in found] == [2, 0, 1]
+
+
+def test_scores_come_with_the_block_in_which_their_lines_end() -> None:
+    model, given = build(TOKENIZERS[0]), []
+
+    def blocks() -> Iterable[np.ndarray]:
+        for text in ("fir", "st\n\nse", "cond\n"):
+            given.append(text)
+            yield code_points(text)
+
+    found = [(len(group), len(given)) for group in lines.scores(model, blocks(), TOKENIZERS[0], CPU)]
+    assert found == [(0, 1), (2, 2), (1, 3), (0, 3)]
+
+
+def test_eval_prints_a_score_a_line(
+    charlstm: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "The value is returned.\nqzxv!!\n\n"
+    (tmp_path / "text.txt").write_text(text)
+    plain = charlstm("eval", trained, "text.txt", "--lines")
+    assert plain.code == 0
+    bits = [float(line) for line in plain.out.splitlines()]
+    assert len(bits) == 3
+    assert bits[0] < bits[1]
+    rows = [json.loads(line) for line in charlstm("eval", trained, "text.txt", "--lines", "--json").out.splitlines()]
+    assert [row["line"] for row in rows] == [1, 2, 3]
+    assert [row["characters"] for row in rows] == [23, 7, 1]
+    for row, each in zip(rows, bits, strict=True):
+        assert row["bits_per_character"] == pytest.approx(each, abs=1e-4)
+        assert row["nats"] / row["characters"] / math.log(2) == pytest.approx(each, abs=1e-4)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert charlstm("eval", trained, "-", "--lines").out == plain.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--lines"], "name the TEXT"),
+        (["text.txt", "--lines", "--split=val"], "no --split"),
+        (["text.txt", "--lines", "--baselines"], "--lines and --baselines exclude each other"),
+        (["text.txt", "--lines", "--cold=5"], "--lines and --cold exclude each other"),
+    ],
+)
+def test_what_lines_does_not_go_with(charlstm: Command, trained: Path, arguments: list[str], said: str) -> None:
+    refused = charlstm("eval", trained, *arguments)
+    assert refused.code == 2
+    assert said in refused.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of memory is read in /proc")
+def test_the_memory_does_not_grow_with_the_text(trained: Path, tmp_path: Path) -> None:
+    """One very long line, and many short ones."""
+    script = (
+        "import sys, re, pathlib; from charlstm.cli import run; code = run(sys.argv[1:]);"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', pathlib.Path('/proc/self/status').read_text())[1], file=sys.stderr);"
+        "sys.exit(code)"
+    )
+    peaks = []
+    for megabytes in (1, 4):
+        text = tmp_path / "text.txt"
+        half = megabytes * 500_000
+        text.write_text("word " * (half // 5) + "\n" + "a line\n" * (half // 7))
+        done = subprocess.run(
+            [sys.executable, "-c", script, "eval", trained, text, "--lines"], capture_output=True, text=True, check=True
+        )
+        assert len(done.stdout.splitlines()) == 1 + half // 7
+        peaks.append(int(done.stderr.split()[-1]) / 1000)
+    assert peaks[1] < 400
+    assert peaks[1] < peaks[0] + 40

@@ -238,7 +238,7 @@ def _windows(
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits, (T, N, V), of one window of all of this process's streams after the other."""
     ids = split.ids
-    streams, seq_length = fitting(len(ids) // (4 * WARM_UP), WARM_UP, tokenizer.vocab_size)
+    streams, seq_length = fitting(len(ids) // (8 * WARM_UP), WARM_UP, tokenizer.vocab_size)
     batches = Batches(split, tokenizer, streams, seq_length)
     rows = group.rows(streams)
     if rows.start == rows.stop:  # fewer streams than processes

@@ -1,4 +1,4 @@
-"""The numbers that docs/memory.md works out."""
+"""The numbers that docs/memory.md works out, and what docs/evaluation.md must name."""
 
 import math
 import re
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from charlstm import cells
+from charlstm.cli import cli
 
 PAGE = (Path(__file__).parent.parent / "docs" / "memory.md").read_text(encoding="utf-8")
 
@@ -46,3 +47,10 @@ def test_the_powers() -> None:
         assert powers == [f"{float(u) ** lag:.1e}" for lag in (10, 100, 1000)]
     assert f"a gradient of norm {1.1**100:.1e}" in PAGE
     assert f"multiplied by\n{1 / 1.1**100:.1e}" in PAGE
+
+
+def test_the_page_on_evaluation_explains_every_option() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    of_all_commands = {"--device", "--threads", "--cache", "--config", "--debug", "--encoding"}
+    options = {option for parameter in cli.commands["eval"].params for option in parameter.opts if option[0] == "-"}
+    assert [option for option in sorted(options - of_all_commands) if option not in page] == []

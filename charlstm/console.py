@@ -393,7 +393,7 @@ def baselines(own: Sequence[tuple[str, float]], found: "Sequence[Baseline]") -> 
     most = max(bits for _, _, bits in rows)
     lines = [
         "",
-        "Bits a character for the same text, by the text known before:",
+        "Bits a character of this text, by what was known before:",
         "",
         f"{'':<24}{'known':<11}bits",
     ]

@@ -6,8 +6,10 @@ carried on. So the memory depends on neither the text's length nor its lines'.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from charlstm.batches import IGNORE, Batch
@@ -18,9 +20,11 @@ from charlstm.model import CharLSTM, State, joined
 from charlstm.tokenizer import Ids, Tokenizer, widths
 
 _PIECE = 1 << 16  # ids that are cut into lines at a time, and of a line that are held until its end comes
-_AT_ONCE = 1 << 15  # ids of the lines that are read side by side
-_WINDOW = 512
-_STREAMS = 256
+_AT_ONCE = 1 << 14  # ids of the lines that are read side by side
+_READ = 1 << 11  # positions of all lines together that are read in one go
+_WINDOW = 256
+_STREAMS = (1, 8, 64)
+_STEP = 8
 
 
 def scores(model: CharLSTM, blocks: Iterable[Codes], tokenizer: Tokenizer, device: Device) -> Iterator[list[Score]]:
@@ -67,7 +71,7 @@ class _Reader:
         self._device = device
         self._zero = model.zero_state(1)
         newline = [id for id in tokenizer.encode("\n").tolist() if id != tokenizer.unknown_id]
-        self._end = newline if tokenizer.end_id is None else [tokenizer.end_id]
+        self._end = np.array(newline if tokenizer.end_id is None else [tokenizer.end_id], np.int64)
         self._open = self._fresh()
 
     def _fresh(self) -> _Line:
@@ -91,7 +95,10 @@ class _Reader:
             begin = end + 1
         scores = self._end_all(ended)
         if self._open.length >= _PIECE:
-            self._add([self._open], [])
+            ids = np.concatenate(self._open.ids)
+            whole = len(ids) // _STEP * _STEP  # what would be filled up to a step would go into the state
+            self._add([self._open], [ids[:whole]])
+            self._open.ids, self._open.length = [ids[whole:]], len(ids) - whole
         return scores
 
     def rest(self) -> list[Score]:
@@ -102,27 +109,31 @@ class _Reader:
         """Score lines whose end has come, the longest first: those side by side are about as long as each other."""
         waiting = sorted(lines, key=lambda line: -line.length)
         while waiting:
-            streams = max(1, min(_STREAMS, _AT_ONCE // (waiting[0].length + 1)))
-            self._add(waiting[:streams], self._end)
+            streams = max(1, min(_STREAMS[-1], _AT_ONCE // (waiting[0].length + 1)))
+            group = waiting[:streams]
+            self._add(group, [np.concatenate([*line.ids, self._end]) for line in group])
             del waiting[:streams]
+            for line in group:
+                line.ids.clear()
         ends = len(self._end)
         return [Score(line.nats, line.characters + ends, line.bytes + ends, line.unknown) for line in lines]
 
     @torch.inference_mode()
-    def _add(self, lines: Sequence[_Line], end: Sequence[int]) -> None:
-        """Add to each line's nats what its ids cost, and its end; and let go of them."""
-        texts = [np.concatenate([*line.ids, np.array(end, np.int64)]).astype(np.int64) for line in lines]
-        length = max(map(len, texts))
-        inputs = np.zeros((length, len(lines)), np.int64)
+    def _add(self, lines: Sequence[_Line], texts: Sequence[npt.NDArray[Any]]) -> None:
+        """Add to each line's nats what these ids cost, which come next in it; a single line's state goes on."""
+        # A kernel keeps memory for every shape it has seen: so there are few of them.
+        streams = next(number for number in _STREAMS if number >= len(lines))
+        length = -(-max(map(len, texts)) // _STEP) * _STEP
+        inputs = np.zeros((length, streams), np.int64)
         targets = np.full_like(inputs, IGNORE)
         for column, (line, ids) in enumerate(zip(lines, texts, strict=True)):
             inputs[: len(ids), column] = np.append(line.before, ids[:-1])[: len(ids)]
             targets[: len(ids), column] = ids
-        state = joined([line.state for line in lines])
-        _, window = fitting(len(lines), _WINDOW, self._tokenizer.vocab_size)
-        columns = np.broadcast_to(np.arange(len(lines)), inputs.shape)
-        none = np.zeros(len(lines), bool)
-        nats = np.zeros(len(lines))
+        state = joined([line.state for line in lines] + [self._zero] * (streams - len(lines)))
+        _, window = fitting(streams, min(_WINDOW, _READ // streams), self._tokenizer.vocab_size)
+        columns = np.broadcast_to(np.arange(streams), inputs.shape)
+        none = np.zeros(streams, bool)
+        nats = np.zeros(streams)
         with evaluating(self._model):
             for begin in range(0, length, window):
                 piece = slice(begin, begin + window)
@@ -130,12 +141,13 @@ class _Reader:
                 with self._device.autocast():
                     logits, state = self._model(torch.from_numpy(batch.inputs).to(self._device.name), state)
                 places, surprises = surprise(logits.float(), batch, self._tokenizer)
-                nats += np.bincount(places, surprises, len(lines))
-        for line, ids, cost in zip(lines, texts, nats.tolist(), strict=True):
+                nats += np.bincount(places, surprises, streams)
+        for line, ids, cost in zip(
+            lines, texts, nats.tolist(), strict=False
+        ):  # there are no lines for the last of them
             line.nats += cost
             line.unknown += int((ids == self._tokenizer.unknown_id).sum())
             if len(ids):
                 line.before = int(ids[-1])
-            line.ids, line.length = [], 0
         if len(lines) == 1:
             lines[0].state = state

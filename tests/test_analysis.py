@@ -9,7 +9,7 @@ import torch
 from conftest import Command
 
 from charlstm import corpus as corpora
-from charlstm.analysis import probe, reach, structure
+from charlstm.analysis import ngram, probe, reach, structure
 from charlstm.analysis.ngram import MAX_ORDER, KneserNey
 from charlstm.cells import CELLS
 from charlstm.config import ModelConfig, ProbeConfig
@@ -74,6 +74,15 @@ def test_the_ngrams_share_out_all_probability(text: str) -> None:
     contexts = counted.contexts(held_out)
     every = [counted.probabilities(contexts, np.full(50, id)) for id in range(tokenizer.vocab_size)]
     np.testing.assert_allclose(sum(every), 1)
+
+
+def test_pieces_are_looked_up_as_the_whole(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = CharTokenizer.fit(text[:5000])
+    counted = KneserNey(tokenizer.encode(text[:5000]), tokenizer.vocab_size, tokenizer.start_id)
+    held_out = tokenizer.encode(text[5000:5300])
+    whole = -np.log2(counted.probabilities(counted.contexts(held_out), held_out))
+    monkeypatch.setattr(ngram, "_PIECE", 5)
+    np.testing.assert_array_equal(np.concatenate(list(counted.bits(held_out)), 1), whole)
 
 
 def test_a_context_that_only_ends_the_text_is_like_an_unknown_one() -> None:

@@ -54,7 +54,7 @@ def test_a_score_is_that_of_the_line_alone(
 ) -> None:
     monkeypatch.setattr(lines, "_PIECE", piece)  # of a line that is read before its end comes
     monkeypatch.setattr(lines, "_AT_ONCE", 60)
-    monkeypatch.setattr(lines, "_WINDOW", 16)
+    monkeypatch.setattr(lines, "_READ", 64)
     model = build(tokenizer)
     whole = codes(TEXT, tokenizer)
     found = scored(model, [whole[at : at + size] for at in range(0, len(whole), size)], tokenizer)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlstm.analysis.ngram import KneserNey
+from charlstm.analysis.ngram import MAX_ORDER, KneserNey
 from charlstm.corpus import Split
 from charlstm.tokenizer import Ids, Tokenizer
 
@@ -59,14 +59,18 @@ def measure(held_out: Split, train: Split, tokenizer: Tokenizer) -> Iterator[Bas
         return Baseline(name, primed, None if bits is None else (bits + named) / held_out.characters)
 
     counted = train.ids[-MOST_TRAINING:]
-    inside = np.ones(len(held_out.ids), bool) if tokenizer.end_id is None else held_out.ids != tokenizer.start_id
-    yield baseline("uniform", float(inside.sum()) * math.log2(tokenizer.vocab_size), primed=False)
+    framed = tokenizer.end_id is not None
+    predicted = len(held_out.ids) - (int((held_out.ids == tokenizer.start_id).sum()) if framed else 0)
+    yield baseline("uniform", predicted * math.log2(tokenizer.vocab_size), primed=False)
     ngrams = KneserNey(counted, tokenizer.vocab_size, tokenizer.start_id)
-    probabilities = ngrams.probabilities(ngrams.contexts(held_out.ids), held_out.ids)[:, inside]
-    for order, bits in enumerate(-np.log2(probabilities).sum(1), 1):
+    totals, place = np.zeros(MAX_ORDER), 0
+    for bits in ngrams.bits(held_out.ids):
+        ids = held_out.ids[place : place + bits.shape[1]]
+        totals += bits.sum(1) if not framed else bits[:, ids != tokenizer.start_id].sum(1)
+        place += len(ids)
+    for order, total in enumerate(totals.tolist(), 1):
         if order == 1 or order in ORDERS:
-            name = "unigram" if order == 1 else f"Kneser-Ney {order}-gram"
-            yield baseline(name, float(bits), primed=True)
+            yield baseline("unigram" if order == 1 else f"Kneser-Ney {order}-gram", total, primed=True)
     text, known = _bytes(held_out.ids, tokenizer), _bytes(counted, tokenizer)
     for name, size in _CODECS.items():
         yield baseline(name, 8 * size(text, b""), primed=False)
@@ -111,6 +115,8 @@ def _zstd(text: bytes, known: bytes) -> int:
 _LEAST_DICTIONARY = 8  # bytes; zstd takes no shorter one
 _CODECS: dict[str, Callable[[bytes, bytes], int]] = {"gzip": _gzip, "bz2": _bz2, "xz": _xz, "zstd": _zstd}
 _PRIMED = {"gzip", "zstd"}  # whose format knows a dictionary; Python's xz takes none, and bz2 has none
+COUNT = 2 + len(ORDERS) + len(_CODECS) + len(_PRIMED) + 2
+"""How many baselines there are."""
 
 
 def _ppm(text: bytes, known: bytes) -> int:

@@ -8,6 +8,7 @@ for the highest order, and for those below it the number of different characters
 how many contexts a character was needed. Below order 1 every id is as likely as any other.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 MAX_ORDER = 8
 _ABSENT = -1
 _PAD = MAX_ORDER - 1
+_PIECE = 1 << 20  # ids looked up at a time: bounds the memory
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -81,6 +83,13 @@ class KneserNey:
             if order < MAX_ORDER:
                 below = self._lower[order - 1].interpolate(context, rows, below)
         return np.stack(every)
+
+    def bits(self, ids: npt.NDArray[Any]) -> Iterator[Floats]:
+        """Yield -log2 P(id | what was before it) for each order, piece by piece of a text: (MAX_ORDER, ids)."""
+        for begin in range(0, len(ids), _PIECE):
+            before = max(0, begin - _PAD)  # the longest context
+            contexts = [rows[begin - before :] for rows in self.contexts(ids[before : begin + _PIECE])]
+            yield -np.log2(self.probabilities(contexts, ids[begin : begin + _PIECE]))
 
     def _pad(self, ids: npt.NDArray[Any]) -> Integers:
         return np.concatenate((np.full(_PAD, self._start_id, np.int64), ids.astype(np.int64)))

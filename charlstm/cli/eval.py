@@ -225,7 +225,12 @@ def _measure(subject: _Subject, cache: "Cache", more: set[str]) -> _Measured:
     if "--baselines" in more and train is not None:
         from charlstm.analysis import baselines
 
-        measured = dataclasses.replace(measured, baselines=list(baselines.measure(part, train, tokenizer)))
+        compared: list[Baseline] = []
+        with console.bar("comparing") as report:
+            for baseline in baselines.measure(part, train, tokenizer):
+                compared.append(baseline)
+                report(len(compared) / baselines.COUNT)
+        measured = dataclasses.replace(measured, baselines=compared)
     if copies is not None:
         from charlstm.analysis import novelty
         from charlstm.stepper import Stepper

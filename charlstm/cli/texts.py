@@ -28,10 +28,12 @@ def scored(
     elif source.val_sha256 is not None:
         # Held-out text with a file of its own: none of the corpus is held out.
         held_out = split in {None, "val"}
-        paths = _find(source.val_paths, source.val_sha256) if held_out else _find(source.paths, source.sha256)
+        paths = (
+            _find(source.val_paths, source.val_sha256, split) if held_out else _find(source.paths, source.sha256, split)
+        )
         split = "all"
     else:
-        paths, split = _find(source.paths, source.sha256), split or "val"
+        paths, split = _find(source.paths, source.sha256, split), split or "val"
     name = " ".join(paths)
     with console.reading() as watch:
         if split == "all":
@@ -46,7 +48,7 @@ def scored(
     return f"{name}, {split} part ({part.characters / corpus.source.characters:.0%})", part
 
 
-def _find(paths: tuple[str, ...], sha256: str) -> tuple[str, ...]:
+def _find(paths: tuple[str, ...], sha256: str, split: str | None) -> tuple[str, ...]:
     """Return where the text with this hash is: where training read it, or by its name here or in data/."""
     from charlstm import corpus as corpora
 
@@ -56,9 +58,10 @@ def _find(paths: tuple[str, ...], sha256: str) -> tuple[str, ...]:
             continue
         if corpora.fingerprint(candidates) == sha256:
             return candidates
+    remedy = "" if split == "train" else ", or name another text: charlstm eval CHECKPOINT TEXT"
     raise InputOutputError(
         f"{' '.join(paths)}: the text this model was trained on is not there any more, or has changed "
-        f"(SHA-256 {sha256[:12]}...); name it, or another TEXT: charlstm eval CHECKPOINT TEXT"
+        f"(SHA-256 {sha256[:12]}...); put it back there, here or into data/{remedy}"
     )
 
 

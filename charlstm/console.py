@@ -425,8 +425,8 @@ def failures(found: "Failures") -> None:
         )
     lines += [
         "",
-        f"The likeliest character comes {found.accuracy:.1%} of the time; by how likely",
-        "it was said to be (|), and how often it came (bar):",
+        f"The likeliest character comes {found.accuracy:.1%} of the time: by how",
+        "likely it was said to be (|), how often it came (bar):",
         "",
         "said        count    said    came",
     ]
@@ -450,7 +450,7 @@ def novelty(found: "Novelty") -> None:
         f"The longest span copied from the training text, in {found.passages:,}",
         f"passages of at most {found.length:,} characters:",
         "",
-        f"{'':<15}median  9 of 10  longest  in spans of {found.least} and more",
+        f"{'':<15}median  9 of 10  longest  in spans of {found.least}+",
     ]
     for name, spans in (("this model", found.sampled), ("held-out text", found.held_out)):
         lines.append(f"{name:<15}{spans.median:>6.0f}{spans.most:>9.0f}{spans.longest:>9,}{spans.copied:>9.1%}")

@@ -103,7 +103,7 @@ def test_eval_shows_where_a_model_fails(charlstm: Command, trained: Path) -> Non
     assert shown.code == 0, shown.err
     for words in ("By kind of character", "The most surprising places", "Expected calibration error"):
         assert words in shown.out
-    assert max(map(len, shown.out.partition("\n\n")[2].splitlines())) <= 62
+    assert max(map(len, shown.out.partition("\n\n")[2].splitlines())) <= 60
     row = json.loads(charlstm("eval", trained, "--by-character", "--json").out)
     found = row["by_character"]
     assert sum(kind["bits"] for kind in found["kinds"]) * math.log(2) == pytest.approx(row["nats"])

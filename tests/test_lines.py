@@ -121,6 +121,7 @@ def test_eval_prints_a_score_a_line(
     ("arguments", "said"),
     [
         (["--lines"], "name the TEXT"),
+        ([".", "--lines"], "a folder"),
         (["text.txt", "--lines", "--split=val"], "no --split"),
         (["text.txt", "--lines", "--baselines"], "--lines and --baselines exclude each other"),
         (["text.txt", "--lines", "--cold=5"], "--lines and --cold exclude each other"),

@@ -307,7 +307,7 @@ def _show(subject: _Subject, measured: _Measured) -> None:
         low, high = learnt.interval
         less = learnt.score.bits_per_character
         rows += [
-            ("dynamic", f"{less:.4f} bits a character, learning as it goes: {less / bits - 1:+.1%}"),
+            ("dynamic", f"{less:.4f} bits a character, learning on: {less / bits - 1:+.1%}"),
             ("", f"{low:.4f} to {high:.4f} (95 %); {learnt.seconds / seconds:.1f} times as long"),
         ]
         own.append(("this model, dynamic", less))
@@ -327,24 +327,25 @@ def _lines(
     from charlstm import console, files
     from charlstm import lines as scoring
 
+    if Path(text).is_dir():
+        raise UsageError(f"{text}: a folder; --lines takes one file, or standard input: cat {text}/* | ...")
     config = dataclasses.replace(
         loaded.config.text, field=None, separator=None, encoding=encoding or loaded.config.text.encoding
     )
     files.require_encoding(config.encoding)
     output = console.Output()
     number = 0
-    for file in files.expand([text]):
-        blocks = (block.codes for block in files.blocks(file, config, files.Ignored()))
-        for scores in scoring.scores(model, blocks, loaded.tokenizer, device):
-            for score in scores:
-                number += 1
-                bits = score.bits_per_character if score.characters else math.nan
-                if as_json:
-                    row = dataclasses.asdict(score) | {"bits_per_character": bits if score.characters else None}
-                    output.json({"line": number} | row)
-                else:
-                    output.write(f"{bits:.4f}\n")
-            output.flush()
+    blocks = (block.codes for block in files.blocks(files.File(text, found=False), config, files.Ignored()))
+    for scores in scoring.scores(model, blocks, loaded.tokenizer, device):
+        for score in scores:
+            number += 1
+            bits = score.bits_per_character if score.characters else math.nan
+            if as_json:
+                row = dataclasses.asdict(score) | {"bits_per_character": bits if score.characters else None}
+                output.json({"line": number} | row)
+            else:
+                output.write(f"{bits:.4f}\n")
+        output.flush()
 
 
 def _reach(

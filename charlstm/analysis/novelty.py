@@ -21,7 +21,7 @@ from charlstm.tokenizer import Ids, Tokenizer, code_points
 
 LEAST = 20
 """Characters from which a span is called copied."""
-MOST_INDEXED = 1 << 26
+MOST_INDEXED = 1 << 25
 """Ids of the training text that are looked through, its last."""
 _LENGTH = 1000  # characters of a passage
 _PASSAGES = 32  # of one text; of documents, which may be short:

@@ -206,9 +206,7 @@ def _measure(subject: _Subject, cache: "Cache", more: set[str]) -> _Measured:
     train = texts.training(subject.loaded, cache) if more - {"--by-character"} else None
     copies = observer = None
     if "--novelty" in more and train is not None:
-        from charlstm.analysis.novelty import Copies
-
-        copies = Copies(train.ids, tokenizer)
+        copies = texts.copies(train, tokenizer)
     if "--by-character" in more:
         from charlstm.analysis.failures import Observer
 
@@ -225,6 +223,7 @@ def _measure(subject: _Subject, cache: "Cache", more: set[str]) -> _Measured:
     if "--baselines" in more and train is not None:
         from charlstm.analysis import baselines
 
+        texts.warn_of_length(train, baselines.MOST_TRAINING)
         compared: list[Baseline] = []
         with console.bar("comparing") as report:
             for baseline in baselines.measure(part, train, tokenizer):

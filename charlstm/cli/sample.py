@@ -88,9 +88,7 @@ def sample(
         console.plain(f"{path}, seed {config.seed}")
     copies = None
     if highlight_copies:
-        from charlstm.analysis.novelty import Copies
-
-        copies = Copies(texts.training(loaded, open_cache(root)).ids, loaded.tokenizer)
+        copies = texts.copies(texts.training(loaded, open_cache(root)), loaded.tokenizer)
     context = Context(Stepper(loaded.config.model.cell, _on_device(loaded.weights, device)), config.num_samples)
     context.prefill([*loaded.tokenizer.opening, *loaded.tokenizer.encode(start).tolist()])
     if interactive:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from charlstm.errors import InputOutputError
 
 if TYPE_CHECKING:
+    from charlstm.analysis.novelty import Copies
     from charlstm.cache import Cache
     from charlstm.checkpoint import Checkpoint
     from charlstm.corpus import Split
+    from charlstm.tokenizer import Tokenizer
 
 
 def scored(
@@ -68,3 +70,19 @@ def _find(paths: tuple[str, ...], sha256: str, split: str | None) -> tuple[str, 
 def training(loaded: "Checkpoint", cache: "Cache") -> "Split":
     """Return the text that the model has learnt from; raises `InputOutputError` where it is not there any more."""
     return scored(loaded, None, "train", None, cache)[1]
+
+
+def copies(train: "Split", tokenizer: "Tokenizer") -> "Copies":
+    """Return a training text in which copied spans are looked up; raises `UsageError` where a package is missing."""
+    from charlstm.analysis.novelty import MOST_INDEXED, Copies
+
+    warn_of_length(train, MOST_INDEXED)
+    return Copies(train.ids, tokenizer)
+
+
+def warn_of_length(train: "Split", most: int) -> None:
+    """Say so where a comparison with a training text takes but its end."""
+    from charlstm import console
+
+    if len(train.ids) > most:
+        console.warn(f"of the training text's {len(train.ids):,} characters the last {most:,} are compared with")

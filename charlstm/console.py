@@ -105,7 +105,9 @@ class Output:
 
     def json(self, row: Mapping[str, Any]) -> None:
         """Write a JSON object on a line of its own; raises as `write` does."""
-        self.write(json.dumps({"schema": 1} | dict(row), ensure_ascii=False) + "\n")
+        line = json.dumps({"schema": 1} | dict(row), ensure_ascii=False)
+        # A byte that is in no character is a lone surrogate, for which JSON has an escape and UTF-8 has nothing.
+        self.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
         self.flush()
 
     def _failure(self, error: OSError) -> Exception:
@@ -453,8 +455,10 @@ def novelty(found: "Novelty") -> None:
         f"{'':<15}median  9 of 10  longest  in spans of {found.least}+",
     ]
     for name, spans in (("this model", found.sampled), ("held-out text", found.held_out)):
-        lines.append(f"{name:<15}{spans.median:>6.0f}{spans.most:>9.0f}{spans.longest:>9,}{spans.copied:>9.1%}")
-    lines += ["", f"The model's longest: {_shown(found.sampled.example[:_EXAMPLE])!s}"]
+        lines.append(
+            f"{name:<15}{spans.median:>6.0f}{spans.percentile_90:>9.0f}{spans.longest:>9,}{spans.copied:>9.1%}"
+        )
+    lines += ["", f"The model's longest: {_shown(found.sampled.example[:_EXAMPLE])}"]
     _lines(lines)
 
 

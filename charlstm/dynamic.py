@@ -13,7 +13,6 @@ the weights, which is several times as fast, and still every character is scored
 import dataclasses
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +20,6 @@ from torch import Tensor
 from charlstm.batches import IGNORE, Batch, Batches
 from charlstm.corpus import Split
 from charlstm.device import Device
-from charlstm.evaluate import WARM_UP, warm_state
 from charlstm.model import CharLSTM, State
 from charlstm.tokenizer import Tokenizer
 
@@ -32,7 +30,8 @@ WINDOW = 20
 RATE = 5e-4
 DECAY = 1e-3
 _EPSILON = 1e-2  # of the mean of r
-_MEASURED = 32  # windows of the training text from which r is taken
+_MEASURED = 32  # windows of each stream of the training text from which r is taken
+_LEAST_STREAM = 2048  # characters
 
 
 def windows(
@@ -49,11 +48,11 @@ def windows(
     """
     learner = _Learner(model, tokenizer, device)
     learner.measure(Batches(train, tokenizer, max(1, min(STREAMS, len(train.ids) // WINDOW)), WINDOW))
-    streams = max(1, min(STREAMS, len(split.ids) // (4 * WARM_UP)))
+    # Each stream begins from nothing: what it read before its own characters would be learnt from, and is another one's
+    # to be scored.
+    streams = max(1, min(STREAMS, len(split.ids) // _LEAST_STREAM))
     batches = Batches(split, tokenizer, streams, WINDOW)
-    with torch.no_grad():
-        starts = np.arange(streams) * len(split.ids) // streams
-        state = warm_state(learner.model, split.ids, starts, WARM_UP, device)
+    state = learner.model.zero_state(streams)
     for number in range(batches.windows):
         batch = batches.at(number)
         logits, state = learner.read(batch, state)
@@ -82,16 +81,16 @@ class _Learner:
         return logits.float(), [tuple(part.detach() for part in layer) for layer in state]
 
     def measure(self, batches: Batches) -> None:
-        """Take from windows all over the training text how far each weight is to move."""
+        """Take from the beginnings of the streams, all over the training text, how far each weight is to move."""
         squares = [torch.zeros_like(weight) for weight in self._trained]
-        numbers = np.unique(np.linspace(0, batches.windows - 1, _MEASURED).astype(np.int64))
+        count = min(_MEASURED, batches.windows)
         state = self.model.zero_state(batches.at(0).inputs.shape[1])
-        for number in numbers.tolist():
+        for number in range(count):
             batch = batches.at(number)
             logits, state = self.read(batch, state)
             gradients = self._gradients(logits, batch)
             torch._foreach_addcmul_(squares, gradients, gradients)
-        roots = [(square / len(numbers)).sqrt() for square in squares]
+        roots = [(square / count).sqrt() for square in squares]
         mean = float(torch.cat([root.flatten() for root in roots]).mean()) or 1.0
         self._rates = [RATE / (root + _EPSILON * mean) for root in roots]
         self._decays = [(DECAY / mean * root).clamp(max=1) for root in roots]

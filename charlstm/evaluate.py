@@ -26,6 +26,7 @@ MAX_STREAMS = 64
 CELL = 100
 """Positions of the text whose nats are added up in one for the interval."""
 _BLOCK = 1000  # positions that are drawn together, at least
+_FEWEST_BLOCKS = 10
 _MOST_BLOCKS = 1000  # a longer text is drawn in longer blocks
 _RESAMPLES = 2000
 _MAX_LOGITS = 1 << 22  # logits held at a time (16 MB)
@@ -87,14 +88,16 @@ class Cells:
         np.add.at(self._nats, positions // CELL, nats)
         np.add.at(self._count, positions // CELL, 1)
 
-    def interval(self, share: float = 0.95) -> tuple[float, float]:
-        """Return how far from 1 the mean of another text like this might lie, as factors: a moving-block bootstrap.
+    def interval(self, share: float = 0.95) -> tuple[float, float] | None:
+        """Return within which factors of this mean that of endless text like this lies: a moving-block bootstrap.
 
         A character's surprise is like its neighbours': so blocks of at least 1,000 positions are drawn from all places
-        of the text, with replacement, until they are as long as it (Kunsch 1989), 2,000 times over.
+        of the text, with replacement, until they are as long as it (Kunsch 1989), 2,000 times over. Of fewer than ten
+        blocks there is none.
         """
         size = max(_BLOCK // CELL, -(-len(self._nats) // _MOST_BLOCKS))
-        size = min(size, len(self._nats))
+        if len(self._nats) < _FEWEST_BLOCKS * size:
+            return None
         nats, count = (np.concatenate([[0.0], cells.cumsum()]) for cells in (self._nats, self._count))
         nats, count = nats[size:] - nats[:-size], count[size:] - count[:-size]  # of the block that begins at each cell
         blocks = np.random.default_rng(0).integers(len(nats), size=(_RESAMPLES, -(-len(self._nats) // size)))
@@ -245,7 +248,7 @@ def _windows(
         return
     with evaluating(model):
         starts = (np.arange(streams) * len(ids) // streams)[rows]
-        state = warm_state(model, ids, starts, seq_length, device)
+        state = _warm_state(model, ids, starts, seq_length, device)
         for number in range(batches.windows):
             batch = batches.at(number).of(rows)
             with device.autocast():
@@ -275,7 +278,7 @@ def _cold_windows(
                 yield logits.float(), batch
 
 
-def warm_state(model: CharLSTM, ids: np.ndarray, starts: Positions, seq_length: int, device: Device) -> State:
+def _warm_state(model: CharLSTM, ids: np.ndarray, starts: Positions, seq_length: int, device: Device) -> State:
     """Return the state of each stream after the WARM_UP characters before it; the text's beginning has none."""
     fresh = int(starts[0] == 0)
     state = model.zero_state(len(starts))

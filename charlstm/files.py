@@ -214,6 +214,8 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data = self._file.read1(len(buffer))  # what a pipe has now, and no waiting for more
+        while self.count == 0 and 0 < len(data) < _SIGNATURE and (more := self._file.read1(_SIGNATURE)):
+            data += more  # but for what tells how it is compressed
         buffer[: len(data)] = data
         self._digest.update(data)
         self.count += len(data)

@@ -22,8 +22,8 @@ from charlstm.tokenizer import Ids, Tokenizer, widths
 _PIECE = 1 << 16  # ids that are cut into lines at a time, and of a line that are held until its end comes
 _AT_ONCE = 1 << 14  # ids of the lines that are read side by side
 _READ = 1 << 11  # positions of all lines together that are read in one go
-_WINDOW = 256
-_STREAMS = (1, 8, 64)
+_WINDOW = 128
+_STREAMS = (1, 4, 16, 64)
 _STEP = 8
 
 
@@ -69,13 +69,22 @@ class _Reader:
         self._model = model
         self._tokenizer = tokenizer
         self._device = device
-        self._zero = model.zero_state(1)
+        self._beginning = self._after_opening()
         newline = [id for id in tokenizer.encode("\n").tolist() if id != tokenizer.unknown_id]
         self._end = np.array(newline if tokenizer.end_id is None else [tokenizer.end_id], np.int64)
         self._open = self._fresh()
 
     def _fresh(self) -> _Line:
-        return _Line(self._tokenizer.start_id, self._zero)
+        return _Line(self._tokenizer.start_id, self._beginning)
+
+    @torch.inference_mode()
+    def _after_opening(self) -> State:
+        """Return the state in which a document begins: not of every cell is it zero after an `<end>`."""
+        state = self._model.zero_state(1)
+        with evaluating(self._model), self._device.autocast():
+            for id in self._tokenizer.opening[:-1]:
+                _, state = self._model(torch.tensor([[id]], device=self._device.name), state)
+        return state
 
     def read(self, block: Codes) -> list[Score]:
         """Return the scores of the lines that end in a block."""
@@ -109,10 +118,11 @@ class _Reader:
         """Score lines whose end has come, the longest first: those side by side are about as long as each other."""
         waiting = sorted(lines, key=lambda line: -line.length)
         while waiting:
-            streams = max(1, min(_STREAMS[-1], _AT_ONCE // (waiting[0].length + 1)))
-            group = waiting[:streams]
+            most, _ = fitting(_STREAMS[-1], 1, self._tokenizer.vocab_size)
+            most = max(1, min(most, _AT_ONCE // (waiting[0].length + 1)))
+            group = waiting[: max(number for number in _STREAMS if number <= most)]
             self._add(group, [np.concatenate([*line.ids, self._end]) for line in group])
-            del waiting[:streams]
+            del waiting[: len(group)]
             for line in group:
                 line.ids.clear()
         ends = len(self._end)
@@ -129,7 +139,7 @@ class _Reader:
         for column, (line, ids) in enumerate(zip(lines, texts, strict=True)):
             inputs[: len(ids), column] = np.append(line.before, ids[:-1])[: len(ids)]
             targets[: len(ids), column] = ids
-        state = joined([line.state for line in lines] + [self._zero] * (streams - len(lines)))
+        state = joined([line.state for line in lines] + [self._beginning] * (streams - len(lines)))
         _, window = fitting(streams, min(_WINDOW, _READ // streams), self._tokenizer.vocab_size)
         columns = np.broadcast_to(np.arange(streams), inputs.shape)
         none = np.zeros(streams, bool)
@@ -142,9 +152,7 @@ class _Reader:
                     logits, state = self._model(torch.from_numpy(batch.inputs).to(self._device.name), state)
                 places, surprises = surprise(logits.float(), batch, self._tokenizer)
                 nats += np.bincount(places, surprises, streams)
-        for line, ids, cost in zip(
-            lines, texts, nats.tolist(), strict=False
-        ):  # there are no lines for the last of them
+        for line, ids, cost in zip(lines, texts, nats[: len(lines)].tolist(), strict=True):
             line.nats += cost
             line.unknown += int((ids == self._tokenizer.unknown_id).sum())
             if len(ids):

@@ -60,14 +60,13 @@ def test_every_figure_is_the_length_of_its_code(text: str, tmp_path: Path, kind:
     content = content.replace("e", "\N{LATIN SMALL LETTER E WITH ACUTE}")
     corpus = load(tmp_path, content, tokenizer=kind)
     found = measured(corpus)
-    raw = content.encode()
     if kind == "char":
         assert corpus.val.unknown == 0
         raw = content[-6000:].encode()
         before, count = content[:-6000].encode(), 6000
     else:
         size = len(corpus.val.ids)
-        raw, before, count = raw[-size:], raw[:-size], corpus.val.characters
+        raw, before, count = content.encode()[-size:], content.encode()[:-size], corpus.val.characters
     assert found["uniform", False] == pytest.approx(
         len(corpus.val.ids) * math.log2(corpus.tokenizer.vocab_size) / count
     )
@@ -102,6 +101,12 @@ def test_the_ngram_figures_are_those_of_its_probabilities(text: str, tmp_path: P
     assert found["bz2", False] == pytest.approx((8 * len(bz2.compress(decoded)) + named) / corpus.val.characters)
 
 
+def raw(corpus: Corpus) -> bytes:
+    """Return the held-out documents, each with a newline."""
+    documents = np.split(corpus.val.ids, corpus.val.bounds[1:-1])
+    return "".join(corpus.tokenizer.decode(ids[1:-1]) + "\n" for ids in documents).encode()
+
+
 def test_the_start_of_a_document_costs_nothing_and_its_end_is_a_line_end(text: str, tmp_path: Path) -> None:
     words = sorted(set(text[:40_000].split()))
     corpus = load(tmp_path, "\n".join(words), separator=r"\n")
@@ -111,13 +116,26 @@ def test_the_start_of_a_document_costs_nothing_and_its_end_is_a_line_end(text: s
     scored = len(corpus.val.ids) - corpus.val.documents
     assert scored == corpus.val.characters
     named = corpus.val.unknown * tokenizer.unknown_nats / math.log(2) / scored
-    assert found["uniform", False] == pytest.approx(math.log2(tokenizer.vocab_size) + named)
-    held_out = [
-        tokenizer.decode(corpus.val.ids[begin + 1 : end - 1])
-        for begin, end in zip(corpus.val.bounds, corpus.val.bounds[1:], strict=False)
-    ]
-    raw = "".join(word + "\n" for word in held_out).encode()
-    assert found["bz2", False] == pytest.approx(8 * len(bz2.compress(raw)) / scored + named)
+    assert found["uniform", False] == pytest.approx(math.log2(tokenizer.vocab_size - 1) + named)
+    # The unigram is of what is predicted: one discount, for what is left to the uniform distribution.
+    kinds = tokenizer.vocab_size
+    counts = np.bincount(corpus.train.ids, minlength=kinds).astype(float)
+    once, twice = (counts == 1).sum(), (counts == 2).sum()
+    discount = once / (once + 2 * twice) if once else 0.5
+    seen = np.maximum(counts - discount, 0) + discount * (counts > 0).sum() / kinds
+    seen[tokenizer.start_id] = 0
+    predicted = corpus.val.ids[corpus.val.ids != tokenizer.start_id]
+    expected = -np.log2(seen[predicted] / seen.sum()).sum() / scored + named
+    assert found["unigram", True] == pytest.approx(expected)
+    before = "".join(
+        tokenizer.decode(ids[1:-1]) + "\n" for ids in np.split(corpus.train.ids, corpus.train.bounds[1:-1])
+    )
+    encoder = pyppmd.Ppmd7Encoder(5, 1 << 28)
+    both = len(encoder.encode(before.encode() + raw(corpus)) + encoder.flush(endmark=False))
+    encoder = pyppmd.Ppmd7Encoder(5, 1 << 28)
+    alone = len(encoder.encode(before.encode()) + encoder.flush(endmark=False))
+    assert found["PPM order 5", True] == pytest.approx(8 * (both - alone) / scored + named)
+    assert found["bz2", False] == pytest.approx(8 * len(bz2.compress(raw(corpus))) / scored + named)
 
 
 def test_what_is_not_installed_is_said(charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,9 +98,8 @@ def test_nothing_is_learnt_before_it_is_scored(text: str, framed: bool) -> None:
         reached.append(logits)
         batches.append(batch)
     assert batches[0].inputs.shape[1] == streams
-    for stream in range(streams):  # what comes in window 7 and later, but for what warms up the next stream
-        begin = int(batches[changed_from].positions[0, stream])
-        end = int(bounds[stream + 1]) - evaluate.WARM_UP - 1
+    for stream in range(streams):  # what comes in window 7 and later; but the next stream begins with the last of it
+        begin, end = int(batches[changed_from].positions[0, stream]), int(bounds[stream + 1]) - 1
         other[begin:end] = rng.integers(1, 40, end - begin)
     again = dynamic.windows(model, dataclasses.replace(split, ids=other), train, tokenizer, CPU)
     for number, (logits, _) in zip(range(changed_from + 1), again, strict=False):

@@ -12,7 +12,7 @@ from conftest import Command
 from charlstm import corpus, evaluate
 from charlstm.analysis.failures import Failures, Observer
 from charlstm.batches import IGNORE, Batch
-from charlstm.config import ModelConfig
+from charlstm.config import ModelConfig, TextConfig
 from charlstm.corpus import Split
 from charlstm.device import Device
 from charlstm.model import CharLSTM
@@ -96,6 +96,28 @@ def test_the_kinds_are_all_of_the_score(text: str, kind: str) -> None:
     )
     assert len(found.places) == 10
     assert [place.bits for place in found.places] == sorted((place.bits for place in found.places), reverse=True)
+
+
+def test_a_place_is_shown_within_its_document(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("anna\nbob\n")
+    tokenizer = CharTokenizer("abno", framed=True)
+    split = corpus.load_text([str(tmp_path / "names.txt")], TextConfig(separator=r"\n"), tokenizer).split
+    at = int(split.bounds[1]) + 2  # the o
+    targets = [int(split.ids[at])]
+    found = observed(split, tokenizer, [window([[1 / 7] * 7], targets, at)])
+    place = found.places[0]
+    assert (place.before.strip("\n"), place.character, place.after.strip("\n")) == ("b", "o", "b")
+
+
+def test_bytes_that_are_no_character_are_counted_and_told_apart(charlstm: Command, tmp_path: Path) -> None:
+    raw = bytes([0x80, 0x41, 0xBF]) * 700
+    (tmp_path / "raw").write_bytes(raw)
+    assert charlstm("train", "raw", "--tokenizer=byte", "--steps=3", "--hidden-size=8", "--batch-size=4").code == 0
+    row = json.loads(charlstm("eval", "raw", "--by-character", "--json").out)
+    assert sum(kind["bits"] for kind in row["by_character"]["kinds"]) * math.log(2) == pytest.approx(row["nats"])
+    shown = {ord(place["character"]) for place in row["by_character"]["places"]}
+    assert shown <= {0xDC80, 0x41, 0xDCBF}
+    assert charlstm("eval", "raw", "--by-character").code == 0
 
 
 def test_eval_shows_where_a_model_fails(charlstm: Command, trained: Path) -> None:

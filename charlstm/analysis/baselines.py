@@ -61,13 +61,16 @@ def measure(held_out: Split, train: Split, tokenizer: Tokenizer) -> Iterator[Bas
     counted = train.ids[-MOST_TRAINING:]
     framed = tokenizer.end_id is not None
     predicted = len(held_out.ids) - (int((held_out.ids == tokenizer.start_id).sum()) if framed else 0)
-    yield baseline("uniform", predicted * math.log2(tokenizer.vocab_size), primed=False)
+    yield baseline("uniform", predicted * math.log2(tokenizer.vocab_size - framed), primed=False)
     ngrams = KneserNey(counted, tokenizer.vocab_size, tokenizer.start_id)
     totals, place = np.zeros(MAX_ORDER), 0
     for bits in ngrams.bits(held_out.ids):
         ids = held_out.ids[place : place + bits.shape[1]]
         totals += bits.sum(1) if not framed else bits[:, ids != tokenizer.start_id].sum(1)
         place += len(ids)
+    if framed:  # a `<start>` is never to be told, so the unigram need not reckon with one
+        start = np.array([tokenizer.start_id])
+        totals[0] += predicted * np.log2(1 - ngrams.probabilities(ngrams.contexts(start), start)[0, 0])
     for order, total in enumerate(totals.tolist(), 1):
         if order == 1 or order in ORDERS:
             yield baseline("unigram" if order == 1 else f"Kneser-Ney {order}-gram", total, primed=True)

@@ -51,7 +51,7 @@ class Kind:
     @property
     def bits_per_character(self) -> float:
         """What one of them costs."""
-        return self.bits / self.characters
+        return self.bits / max(1, self.characters)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class Observer:
             ids = [id for id, each in enumerate(names) if each == name]
             bits = float(self._nats[ids].sum() / math.log(2))
             characters = int(self._counts[[id for id in ids if not _goes_on(id, self._tokenizer)]].sum())
-            if characters:
+            if characters or bits:
                 kinds.append(Kind(name, characters, bits))
         return sorted(kinds, key=lambda kind: -kind.bits)
 
@@ -172,7 +172,9 @@ class Observer:
     def _place(self, position: float, nats: float, likeliest: float, probability: float) -> Place:
         at = int(position)
         ids = self._split.ids
-        before, after = ids[max(0, at - _BEFORE) : at], ids[at + 1 : at + 1 + _AFTER]
+        document = 0 if self._tokenizer.end_id is None else int(np.searchsorted(self._split.bounds, at, "right")) - 1
+        begin, end = (0, len(ids)) if self._tokenizer.end_id is None else self._split.bounds[document : document + 2]
+        before, after = ids[max(begin, at - _BEFORE) : at], ids[at + 1 : min(end, at + 1 + _AFTER)]
         decode = self._tokenizer.decode
         return Place(
             at,

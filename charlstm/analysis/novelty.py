@@ -6,6 +6,7 @@ array of the training text read backwards, where it is the beginning of a suffix
 
 import bisect
 import importlib.util
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from charlstm.corpus import Split
 from charlstm.errors import UsageError
 from charlstm.sample import Context, write
 from charlstm.stepper import Stepper
-from charlstm.tokenizer import Ids, Tokenizer, code_points
+from charlstm.tokenizer import Ids, Tokenizer, code_points, id_dtype
 
 LEAST = 20
 """Characters from which a span is called copied."""
@@ -44,29 +45,36 @@ class Copies:
         import pydivsufsort
 
         codes = _codes(train[-MOST_INDEXED:], tokenizer)[::-1]
-        dtype = np.dtype(np.uint8 if codes.max() < 1 << 8 else np.uint16 if codes.max() < 1 << 16 else np.uint32)
+        alphabet, ranks = np.unique(codes, return_inverse=True)
+        self._ranks = {code: rank for rank, code in enumerate(alphabet.tolist()) if code != _NOTHING}
+        dtype = id_dtype(len(alphabet))
         self._size = dtype.itemsize
-        self._text = codes.astype(dtype.newbyteorder(">")).tobytes()  # bytes are then in the order of the codes
-        self._order = pydivsufsort.divsufsort(np.ascontiguousarray(codes.astype(dtype)))
+        self._text = ranks.astype(dtype.newbyteorder(">")).tobytes()  # bytes are then in the order of the ranks
+        self._order = pydivsufsort.divsufsort(np.ascontiguousarray(ranks.astype(dtype)))
 
-    def has(self, at: int, code: int) -> bool:
-        """Return whether this code lies at a place of the text read backwards."""
-        return at >= 0 and int.from_bytes(self._text[at * self._size : (at + 1) * self._size], "big") == code
+    def has(self, at: int, character: str) -> bool:
+        """Return whether this character lies at a place of the text read backwards."""
+        return at >= 0 and self._slice(at, 1) == self._encoded(character)
 
-    def longest(self, codes: list[int]) -> tuple[int, int]:
-        """Return how many of these codes, from the first on, lie somewhere in the text read backwards, and where."""
-        if max(codes, default=0) >= 1 << 8 * self._size:
-            first = next(number for number, code in enumerate(codes) if code >= 1 << 8 * self._size)
-            codes = codes[:first]
-        size = self._size
-        wanted = b"".join(code.to_bytes(size, "big") for code in codes)
-        place = bisect.bisect_left(self._order, wanted, key=lambda at: self._text[at * size : at * size + len(wanted)])
+    def longest(self, characters: str) -> tuple[int, int]:
+        """Return how many of these, from the first on, lie somewhere in the text read backwards, and where."""
+        wanted = self._encoded(characters)
+        length = len(wanted) // self._size
+        place = bisect.bisect_left(self._order, wanted, key=lambda at: self._slice(at, length))
         best = (0, 0)
         for number in (place - 1, place):
             if 0 <= number < len(self._order):
                 at = int(self._order[number])
-                best = max(best, (_common(wanted, self._text[at * size : at * size + len(wanted)]) // size, at))
+                best = max(best, (_common(wanted, self._slice(at, length)) // self._size, at))
         return best
+
+    def _slice(self, at: int, length: int) -> bytes:
+        return self._text[at * self._size : (at + length) * self._size]
+
+    def _encoded(self, characters: str) -> bytes:
+        """Return these characters as they are written in the text, up to the first that it does not have."""
+        known = itertools.takewhile(lambda code: code in self._ranks, map(ord, characters))
+        return b"".join(self._ranks[code].to_bytes(self._size, "big") for code in known)
 
     def highlighter(self) -> "Highlighter":
         """Return what tells of a text what was copied from this one."""
@@ -79,18 +87,17 @@ class Reader:
     def __init__(self, copies: Copies) -> None:
         """Begin before the first character."""
         self._copies = copies
-        self._span: list[int] = []  # its codes
+        self._span = ""
         self._at = 0  # where it lies: its last character, in the text read backwards
 
     def add(self, character: str) -> int:
         """Return the length of the longest span that ends with this character."""
-        code = ord(character)
-        self._span.append(code)
-        if len(self._span) > 1 and self._copies.has(self._at - 1, code):
+        self._span += character
+        if len(self._span) > 1 and self._copies.has(self._at - 1, character):
             self._at -= 1  # the training text goes on in the same way
             return len(self._span)
         length, self._at = self._copies.longest(self._span[::-1])
-        del self._span[: len(self._span) - length]
+        self._span = self._span[len(self._span) - length :]
         return length
 
 
@@ -105,8 +112,8 @@ class Highlighter:
         """Of the text."""
         self.copied = 0
         """Those of them that lie in a copied span."""
-        self.longest = 0
-        """Length of the longest copied span."""
+        self.longest = self.end = 0
+        """Length of the longest span, copied or shorter, and the characters up to its end."""
 
     def add(self, text: str) -> Iterator[tuple[str, bool]]:
         """Yield what is certain after some more text: pieces of it, and whether they were copied."""
@@ -114,8 +121,10 @@ class Highlighter:
             length = self._reader.add(character)
             self._held += character
             self.characters += 1
+            if length > self.longest:
+                self.longest, self.end = length, self.characters
             if length >= LEAST:
-                yield self._copied(length)
+                yield self._copied()
             elif length < len(self._held):
                 settled = len(self._held) - length
                 yield self._held[:settled], False
@@ -126,10 +135,9 @@ class Highlighter:
         yield self._held, False
         self._held = ""
 
-    def _copied(self, length: int) -> tuple[str, bool]:
+    def _copied(self) -> tuple[str, bool]:
         copied, self._held = self._held, ""
         self.copied += len(copied)
-        self.longest = max(self.longest, length)
         return copied, True
 
 
@@ -138,7 +146,7 @@ class Spans:
     """What passages have from the training text; the longest span of each is what is counted."""
 
     median: float
-    most: float
+    percentile_90: float
     """What nine of ten passages stay below."""
     longest: int
     copied: float
@@ -189,13 +197,14 @@ def measure(
 def _passages(split: Split, tokenizer: Tokenizer) -> Iterator[str]:
     """Yield passages from all over a text: its documents, or pieces of one text."""
     if tokenizer.end_id is None:
-        begins = np.arange(0, max(1, len(split.ids) - _LENGTH + 1), _LENGTH)
-        for begin in begins[_spread(len(begins), _PASSAGES)].tolist():
-            yield tokenizer.decode(split.ids[begin : begin + _LENGTH])
+        count = max(1, min(_PASSAGES, split.characters // _LENGTH))
+        for begin in (np.arange(count) * len(split.ids) // count).tolist():
+            text = tokenizer.decode(split.ids[begin : begin + 4 * _LENGTH])  # a character has at most four bytes
+            yield text.lstrip("".join(map(chr, range(0xDC80, 0xDCC0))))[:_LENGTH]  # no rest of a character before it
         return
     for number in _spread(split.documents, _DOCUMENTS).tolist():
         ids = split.ids[split.bounds[number] : split.bounds[number + 1]]
-        yield tokenizer.decode(ids[ids < tokenizer.start_id][:_LENGTH])
+        yield tokenizer.decode(ids[ids < tokenizer.start_id])[:_LENGTH]
 
 
 def _spread(count: int, wanted: int) -> npt.NDArray[np.int64]:
@@ -206,17 +215,15 @@ def _spread(count: int, wanted: int) -> npt.NDArray[np.int64]:
 def _spans(texts: Iterable[str], copies: Copies) -> Spans:
     longest, characters, copied, example = [], 0, 0, ""
     for text in texts:
-        highlighter, reader = copies.highlighter(), Reader(copies)
-        lengths = [reader.add(character) for character in text]
+        highlighter = copies.highlighter()
         for _ in highlighter.add(text):
             pass
         copied, characters = copied + highlighter.copied, characters + highlighter.characters
-        longest.append(max(lengths, default=0))
-        if longest[-1] > len(example):
-            end = 1 + lengths.index(longest[-1])
-            example = text[end - longest[-1] : end]
-    median, most = np.quantile(longest, [0.5, 0.9])
-    return Spans(float(median), float(most), max(longest), copied / max(1, characters), example)
+        longest.append(highlighter.longest)
+        if highlighter.longest > len(example):
+            example = text[highlighter.end - highlighter.longest : highlighter.end]
+    median, percentile_90 = np.quantile(longest, [0.5, 0.9])
+    return Spans(float(median), float(percentile_90), max(longest), copied / max(1, characters), example)
 
 
 def _codes(ids: Ids, tokenizer: Tokenizer) -> npt.NDArray[np.uint32]:

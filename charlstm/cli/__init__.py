@@ -1,5 +1,6 @@
 """The command line: parse, call, print."""
 
+import errno
 from collections.abc import Sequence
 
 import click
@@ -69,14 +70,12 @@ def _run(arguments: Sequence[str]) -> int:
             raise
         error(str(problem))
         return problem.exit_code
-    except OSError as problem:  # what no one who knows more of it has told: a name that is too long, say
-        if debug:
-            raise
-        error(f"{problem.filename or 'a file'}: {os_reason(problem)}; check the path")
-        return InputOutputError.exit_code
     except Exception as problem:
         if debug:
             raise
+        if isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
+            error(f"{problem.filename}: {os_reason(problem)}; check the path")
+            return InputOutputError.exit_code
         # torch has no kind of its own for a CPU's memory.
         if isinstance(problem, MemoryError) or "allocate memory" in str(problem):
             error("out of memory; choose a smaller --hidden-size, --batch-size or --seq-length, or --min-count 2")

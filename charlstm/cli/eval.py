@@ -108,8 +108,8 @@ def evaluate(
     standard input; by default the held-out part of the text the model was trained on. Every character counts, each
     given all before it, the first given a newline; an unknown character costs its <unk> and its place in Unicode.
     Where the model knows documents, each is scored for itself, and its end counts as a character.
-    With --precision auto fp32 is used, as exact as the model. The interval says within which bounds the figure of other
-    texts like this one lies, 95 times of 100.
+    With --precision auto fp32 is used, as exact as the model. The interval says within which bounds the figure over
+    endless text like this one lies, about 95 times of 100.
 
     --dynamic, --baselines, --by-character and --novelty add to this, and go together; docs/evaluation.md says what each
     of them means. --lines takes every line as a text of its own, whose end counts as a character.
@@ -120,9 +120,11 @@ def evaluate(
     """
     more = {"--dynamic": dynamic, "--baselines": baselines, "--by-character": by_character, "--novelty": novelty}
     apart = {"--lines": lines, "--context": context, "--cold": cold is not None, **more}
-    _require_together(apart, "--lines", list(apart)[1:])
-    _require_together(apart, "--context", ["--cold", *more])
-    _require_together(apart, "--cold", ["--dynamic"])
+    _refuse_together(apart, "--lines", list(apart)[1:])
+    _refuse_together(apart, "--context", ["--cold", *more])
+    _refuse_together(apart, "--cold", ["--dynamic"])
+    if text is None and split in {"train", "all"} and (baselines or novelty):
+        raise UsageError(f"--split {split}: it has been learnt from; --baselines and --novelty need text that was not")
     if lines and (text is None or split is not None):
         raise UsageError("--lines: name the TEXT whose lines are scored, or - for standard input, and no --split")
     device_config = collect(DeviceConfig, {"device": device, "precision": precision, "threads": threads})
@@ -154,7 +156,7 @@ def evaluate(
             _show(subject, measured)
 
 
-def _require_together(given: dict[str, bool], option: str, others: list[str]) -> None:
+def _refuse_together(given: dict[str, bool], option: str, others: list[str]) -> None:
     """Raise `UsageError` where an option was given with another one that excludes it."""
     for other in others:
         if given[option] and given[other]:
@@ -180,8 +182,8 @@ class _Scored:
     """A score, and how sure it is."""
 
     score: "Score"
-    interval: tuple[float, float]
-    """Bits a character."""
+    interval: tuple[float, float] | None
+    """Bits a character; None of a text that is too short for it."""
     seconds: float
 
 
@@ -251,8 +253,9 @@ def _scored(subject: _Subject, read: "Iterator[tuple[Tensor, Batch]]", what: str
     with console.bar(what) as report:
         for score in evaluation.add_up(read, subject.part, subject.loaded.tokenizer, cells):
             report(score.characters / subject.part.characters)
-    low, high = (score.bits_per_character * factor for factor in cells.interval())
-    return _Scored(score, (low, high), time.perf_counter() - began)
+    seconds, factors = time.perf_counter() - began, cells.interval()
+    bounds = None if factors is None else (score.bits_per_character * factors[0], score.bits_per_character * factors[1])
+    return _Scored(score, bounds, seconds)
 
 
 def _row(measured: _Measured, cold: int | None) -> dict[str, Any]:
@@ -262,7 +265,7 @@ def _row(measured: _Measured, cold: int | None) -> dict[str, Any]:
         return {
             "nats": scored.score.nats,
             "bits_per_character": scored.score.bits_per_character,
-            "interval": [round(bound, 6) for bound in scored.interval],
+            "interval": None if scored.interval is None else [round(bound, 6) for bound in scored.interval],
             "bits_per_byte": scored.score.bits_per_byte,
             "perplexity": scored.score.perplexity,
         }
@@ -288,7 +291,7 @@ def _show(subject: _Subject, measured: _Measured) -> None:
     from charlstm import console
 
     cold, device = subject.cold, subject.device
-    score, (low, high), seconds = measured.plain.score, measured.plain.interval, measured.plain.seconds
+    score, seconds = measured.plain.score, measured.plain.seconds
     bits = score.bits_per_character
     rows = [
         ("model", str(subject.path)),
@@ -296,18 +299,17 @@ def _show(subject: _Subject, measured: _Measured) -> None:
         ("protocol", "carried: given all before it" if cold is None else f"cold: in windows of {cold:,} characters"),
         ("nats", f"{score.loss:.4f} a character"),
         ("bits", f"{bits:.4f} a character, {score.bits_per_byte:.4f} a byte"),
-        ("interval", f"{low:.4f} to {high:.4f} bits a character (95 %)"),
+        ("interval", _interval(measured.plain)),
         ("perplexity", f"{score.perplexity:.3f}"),
         ("characters", f"{score.characters:,}, {score.unknown:,} of them unknown"),
         ("speed", f"{score.characters / seconds:,.0f} characters a second, {device.name} {device.precision}"),
     ]
     own = [("this model", bits)]
     if (learnt := measured.learnt) is not None:
-        low, high = learnt.interval
         less = learnt.score.bits_per_character
         rows += [
             ("dynamic", f"{less:.4f} bits a character, learning on: {less / bits - 1:+.1%}"),
-            ("", f"{low:.4f} to {high:.4f} (95 %); {learnt.seconds / seconds:.1f} times as long"),
+            ("", f"{_interval(learnt)}; {learnt.seconds / seconds:.1f} times as long"),
         ]
         own.append(("this model, dynamic", less))
     console.table(rows, result=True)
@@ -317,6 +319,12 @@ def _show(subject: _Subject, measured: _Measured) -> None:
         console.failures(measured.failures)
     if measured.novelty is not None:
         console.novelty(measured.novelty)
+
+
+def _interval(scored: _Scored) -> str:
+    if scored.interval is None:
+        return "none: the text is too short"
+    return "{:.4f} to {:.4f} bits (95 %)".format(*scored.interval)
 
 
 def _lines(

@@ -1,4 +1,4 @@
-"""Which text a command reads: the one that is named, or a part of the one that the model was trained on."""
+"""Which text a command reads: the one that is named, or what the model was trained on, and how much of it."""
 
 import dataclasses
 from pathlib import Path
@@ -85,4 +85,4 @@ def warn_of_length(train: "Split", most: int) -> None:
     from charlstm import console
 
     if len(train.ids) > most:
-        console.warn(f"of the training text's {len(train.ids):,} characters the last {most:,} are compared with")
+        console.warn(f"of the training text's {len(train.ids):,} ids the last {most:,} are compared with")

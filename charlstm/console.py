@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import json
 import math
 import os
@@ -178,6 +179,7 @@ def say(message: str) -> None:
 
 def table(rows: Iterable[tuple[str, str]], title: str | None = None, *, result: bool = False) -> None:
     """Print names and values; a result goes to stdout."""
+    from rich.console import Console
     from rich.table import Table
 
     grid = Table(title=title and _escape(title), show_header=False, box=None, title_justify="left", pad_edge=False)
@@ -187,10 +189,9 @@ def table(rows: Iterable[tuple[str, str]], title: str | None = None, *, result: 
         grid.add_row(_escape(name), _escape(value))
     if result:
         output = Output()
-        console = _stdout()
-        with console.capture() as capture:
-            console.print(grid)
-        output.write("".join(line.rstrip() + "\n" for line in capture.get().splitlines()), drawn=True)
+        drawn = io.StringIO()  # rich would tell of a full disk in its own way
+        Console(file=drawn, force_terminal=sys.stdout.isatty()).print(grid)
+        output.write("".join(line.rstrip() + "\n" for line in drawn.getvalue().splitlines()), drawn=True)
         output.flush()
     else:
         _stderr().print(grid)
@@ -452,11 +453,11 @@ def novelty(found: "Novelty") -> None:
         f"The longest span copied from the training text, in {found.passages:,}",
         f"passages of at most {found.length:,} characters:",
         "",
-        f"{'':<15}median  9 of 10  longest  in spans of {found.least}+",
+        f"{'':<16}median  9 of 10  longest  in spans of {found.least}+",
     ]
-    for name, spans in (("this model", found.sampled), ("held-out text", found.held_out)):
+    for name, spans in (("this model", found.sampled), ("the text scored", found.held_out)):
         lines.append(
-            f"{name:<15}{spans.median:>6.0f}{spans.percentile_90:>9.0f}{spans.longest:>9,}{spans.copied:>9.1%}"
+            f"{name:<16}{spans.median:>6.0f}{spans.percentile_90:>9.0f}{spans.longest:>9,}{spans.copied:>9.1%}"
         )
     lines += ["", f"The model's longest: {_shown(found.sampled.example[:_EXAMPLE])}"]
     _lines(lines)
@@ -553,9 +554,3 @@ def _stderr() -> "Console":
     from rich.console import Console
 
     return Console(stderr=True)
-
-
-def _stdout() -> "Console":
-    from rich.console import Console
-
-    return Console()

@@ -31,6 +31,7 @@ RATE = 5e-4
 DECAY = 1e-3
 _EPSILON = 1e-2  # of the mean of r
 _MEASURED = 32  # windows of each stream of the training text from which r is taken
+_LARGEST = 5  # times the rate: without it one character that was rare in training, and so its r, ruins the weights
 _LEAST_STREAM = 2048  # characters
 
 
@@ -102,7 +103,8 @@ class _Learner:
         for weight, gradient, rate, decay, trained in zip(
             self._weights, gradients, self._rates, self._decays, self._trained, strict=True
         ):
-            weight.addcmul_(trained - weight, decay).addcmul_(gradient, rate, value=-1)
+            step = (gradient * rate).clamp_(-_LARGEST * RATE, _LARGEST * RATE)
+            weight.addcmul_(trained - weight, decay).sub_(step)
         self.model.pin()
 
     @torch.enable_grad()

@@ -189,6 +189,8 @@ def _unreadable(file: File, error: OSError) -> InputOutputError:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[Any]:
     if path == STDIN:
+        if sys.stdin is None:
+            raise InputOutputError("standard input is closed; pipe a text into it, or name a file")
         yield sys.stdin.buffer
         return
     try:
@@ -264,6 +266,10 @@ class _Decoder:
             content = self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             raise self._refusal(error) from None
+        except UnicodeError as error:  # a UTF-16 that does not say which of the two it is
+            raise DataError(
+                f"{self._file.path}: not valid {self._encoding} ({error}); name its own --encoding"
+            ) from None
         if content and not self._begun:
             self._begun = True
             content = content.removeprefix("\N{BYTE ORDER MARK}")

@@ -63,7 +63,8 @@ def by_the_paper(model: CharLSTM, ids: list[int], train: list[int], start: int) 
             for weight, gradient, square, begun in zip(weights, gradients, squares, trained, strict=True):
                 root = square.sqrt()
                 back = torch.minimum(dynamic.DECAY * root / mean, torch.ones(()))
-                weight.add_(back * (begun - weight) - dynamic.RATE * gradient / (root + 0.01 * mean))
+                step = (gradient / (root + 0.01 * mean)).clamp(-5, 5)
+                weight.add_(back * (begun - weight) - dynamic.RATE * step)
     return nats
 
 
@@ -120,6 +121,15 @@ def test_it_learns_what_comes_again_and_leaves_the_model_alone(text: str) -> Non
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
     assert not model.training
     assert evaluate.evaluate(model, split, tokenizer, CPU) == plain
+
+
+def test_what_was_rare_in_training_does_not_ruin_the_weights(text: str) -> None:
+    train_text = text[:20_000].replace("Z", "z").replace("q", "k") + "Zq"
+    tokenizer = CharTokenizer.fit(train_text)
+    split = corpus.encode("Zq ZZqq Zq, qZ\n" * 400, tokenizer)
+    model = build(tokenizer)
+    learnt = score(model, split, corpus.encode(train_text, tokenizer), tokenizer)
+    assert learnt.bits_per_character < evaluate.evaluate(model, split, tokenizer, CPU).bits_per_character
 
 
 def test_a_few_characters_are_a_text() -> None:

@@ -125,6 +125,17 @@ def test_eval_prints_a_score_a_line(
     assert charlstm("eval", trained, "-", "--lines").out == plain.out
 
 
+def test_what_cannot_be_read_or_written(charlstm: Command, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("two\n")
+    for arguments in (["--encoding=utf-16"], ["--encoding=utf-16", "--lines"]):  # it does not say which of the two
+        assert charlstm("eval", trained, "text.txt", *arguments).code == 65
+    command = f"{sys.executable} -m charlstm eval {trained}"
+    for redirected in ("- --lines <&-", "- <&-", "text.txt > /dev/full", "text.txt --lines > /dev/full"):
+        done = subprocess.run(f"{command} {redirected}", shell=True, capture_output=True, text=True, check=False)
+        assert done.returncode == 74, done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 class Slow(io.BytesIO):
     """A pipe whose writer takes its time."""
 

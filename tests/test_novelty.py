@@ -123,7 +123,7 @@ def test_sample_underlines_copies(
 def test_eval_compares_samples_with_held_out_text(charlstm: Command, trained: Path) -> None:
     shown = charlstm("eval", trained, "--novelty")
     assert shown.code == 0, shown.err
-    assert "held-out text" in shown.out
+    assert "the text scored" in shown.out
     assert max(map(len, shown.out.partition("\n\n")[2].partition("The model's longest")[0].splitlines())) <= 60
     found = json.loads(charlstm("eval", trained, "--novelty", "--json").out)["novelty"]
     assert found["passages"] == 4  # of 1,000 characters, in 4,000 that are held out

@@ -31,7 +31,6 @@ _KINDS = {
     "L": "other letters",
     "N": "digits",
     "Z": "spaces",
-    "Cc": "spaces",
     "P": "punctuation",
     "S": "symbols",
 }
@@ -199,6 +198,8 @@ def _kind(id: int, tokenizer: Tokenizer) -> str:
     character = tokenizer.decode([id])
     if character in "\n\r":
         return "line ends"
+    if character == "\t":
+        return "spaces"
     category = unicodedata.category(character)
     return _KINDS.get(category) or _KINDS.get(category[0], "others")
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--cold",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**9),
     metavar="N",
     help="Score windows of N characters, each from a zero state: the protocol of models without one.",
 )
@@ -267,7 +267,7 @@ def _row(measured: _Measured, cold: int | None) -> dict[str, Any]:
             "bits_per_character": scored.score.bits_per_character,
             "interval": None if scored.interval is None else [round(bound, 6) for bound in scored.interval],
             "bits_per_byte": scored.score.bits_per_byte,
-            "perplexity": scored.score.perplexity,
+            "perplexity": scored.score.perplexity if math.isfinite(scored.score.perplexity) else None,
         }
 
     score, learnt = measured.plain.score, measured.learnt
@@ -309,7 +309,7 @@ def _show(subject: _Subject, measured: _Measured) -> None:
         less = learnt.score.bits_per_character
         rows += [
             ("dynamic", f"{less:.4f} bits a character, learning on: {less / bits - 1:+.1%}"),
-            ("", f"{_interval(learnt)}; {learnt.seconds / seconds:.1f} times as long"),
+            ("", f"interval {_interval(learnt)}; {learnt.seconds / seconds:.1f} times as long"),
         ]
         own.append(("this model, dynamic", less))
     console.table(rows, result=True)
@@ -323,7 +323,7 @@ def _show(subject: _Subject, measured: _Measured) -> None:
 
 def _interval(scored: _Scored) -> str:
     if scored.interval is None:
-        return "none: the text is too short"
+        return "none, the text is too short"
     return "{:.4f} to {:.4f} bits (95 %)".format(*scored.interval)
 
 

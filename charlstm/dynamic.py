@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from charlstm import evaluate
 from charlstm.batches import IGNORE, Batch, Batches
 from charlstm.corpus import Split
 from charlstm.device import Device
@@ -77,9 +78,8 @@ class _Learner:
 
     def read(self, batch: Batch, state: State) -> tuple[Tensor, State]:
         """Return the logits in fp32, and the state after the window, from which no gradient flows back."""
-        with self._device.autocast():
-            logits, state = self.model(torch.from_numpy(batch.inputs).to(self._device.name), state)
-        return logits.float(), [tuple(part.detach() for part in layer) for layer in state]
+        logits, state = evaluate.read(self.model, batch, state, self._device)
+        return logits, [tuple(part.detach() for part in layer) for layer in state]
 
     def measure(self, batches: Batches) -> None:
         """Take from the beginnings of the streams, all over the training text, how far each weight is to move."""

@@ -148,19 +148,19 @@ def progress(
 
 
 def add_up(
-    read: Iterable[tuple[Tensor, Batch]], split: Split, tokenizer: Tokenizer, cells: Cells | None = None
+    windows_read: Iterable[tuple[Tensor, Batch]], split: Split, tokenizer: Tokenizer, cells: Cells | None = None
 ) -> Iterator[Score]:
     """Score what was read of a text, window by window; the last score is the whole text's.
 
     Args:
-        read: logits, (T, N, V), and what came.
+        windows_read: logits, (T, N, V), and what came.
         split: the text.
         tokenizer: of its ids.
         cells: takes in where in the text the nats are.
     """
     nats = characters = 0.0
     scored = max(1, len(split.ids) - (split.documents if tokenizer.end_id is not None else 0))
-    for logits, batch in read:
+    for logits, batch in windows_read:
         positions, surprises = surprise(logits, batch, tokenizer)
         nats += float(surprises.sum())
         if cells is not None:
@@ -218,6 +218,13 @@ def windows(
     return _cold_windows(model, split, tokenizer, device, cold)
 
 
+def read(model: CharLSTM, batch: Batch, state: State, device: Device) -> tuple[Tensor, State]:
+    """Return the logits of a window of all streams, (T, N, V) in fp32, and the state after it."""
+    with device.autocast():
+        logits, state = model(torch.from_numpy(batch.inputs).to(device.name), state)
+    return logits.float(), state
+
+
 def fitting(streams: int, length: int, vocab_size: int) -> tuple[int, int]:
     """Return how many streams are read side by side, and how far at a time, that their logits stay within memory."""
     streams = max(1, min(streams, MAX_STREAMS, _MAX_LOGITS // (_LEAST_WINDOW * vocab_size)))
@@ -251,9 +258,8 @@ def _windows(
         state = _warm_state(model, ids, starts, seq_length, device)
         for number in range(batches.windows):
             batch = batches.at(number).of(rows)
-            with device.autocast():
-                logits, state = model(torch.from_numpy(batch.inputs).to(device.name), state)
-            yield logits.float(), batch
+            logits, state = read(model, batch, state, device)
+            yield logits, batch
 
 
 @torch.inference_mode()
@@ -273,9 +279,8 @@ def _cold_windows(
                 inside = places < len(ids)
                 positions = np.minimum(places, len(ids) - 1)
                 batch = window_of(ids, tokenizer, positions, positions == 0, inside, np.full(len(windows), begin == 0))
-                with device.autocast():
-                    logits, state = model(torch.from_numpy(batch.inputs).to(device.name), state)
-                yield logits.float(), batch
+                logits, state = read(model, batch, state, device)
+                yield logits, batch
 
 
 def _warm_state(model: CharLSTM, ids: np.ndarray, starts: Positions, seq_length: int, device: Device) -> State:

@@ -14,7 +14,7 @@ import torch
 
 from charlstm.batches import IGNORE, Batch
 from charlstm.device import Device
-from charlstm.evaluate import Score, evaluating, fitting, surprise
+from charlstm.evaluate import Score, evaluating, fitting, read, surprise
 from charlstm.files import Codes
 from charlstm.model import CharLSTM, State, joined
 from charlstm.tokenizer import Ids, Tokenizer, widths
@@ -148,9 +148,8 @@ class _Reader:
             for begin in range(0, length, window):
                 piece = slice(begin, begin + window)
                 batch = Batch(inputs[piece], targets[piece], columns[piece], none, 0)
-                with self._device.autocast():
-                    logits, state = self._model(torch.from_numpy(batch.inputs).to(self._device.name), state)
-                places, surprises = surprise(logits.float(), batch, self._tokenizer)
+                logits, state = read(self._model, batch, state, self._device)
+                places, surprises = surprise(logits, batch, self._tokenizer)
                 nats += np.bincount(places, surprises, streams)
         for line, ids, cost in zip(lines, texts, nats[: len(lines)].tolist(), strict=True):
             line.nats += cost

@@ -17,7 +17,7 @@ from torch import Tensor
 from charlstm.batches import IGNORE, Batch
 from charlstm.corpus import Split
 from charlstm.evaluate import surprise
-from charlstm.tokenizer import Tokenizer
+from charlstm.tokenizer import Tokenizer, widths
 
 BINS = 10
 PLACES = 10
@@ -150,12 +150,13 @@ class Observer:
         return Failures(self._kinds(), self._distinct(), bins)
 
     def _kinds(self) -> list[Kind]:
+        characters_of, _ = widths(np.arange(self._tokenizer.vocab_size), self._tokenizer.kind)
         names = [_kind(id, self._tokenizer) for id in range(self._tokenizer.vocab_size)]
         kinds = []
         for name in dict.fromkeys(names):
             ids = [id for id, each in enumerate(names) if each == name]
             bits = float(self._nats[ids].sum() / math.log(2))
-            characters = int(self._counts[[id for id in ids if not _goes_on(id, self._tokenizer)]].sum())
+            characters = int((self._counts * characters_of)[ids].sum())
             if characters or bits:
                 kinds.append(Kind(name, characters, bits))
         return sorted(kinds, key=lambda kind: -kind.bits)
@@ -171,8 +172,10 @@ class Observer:
     def _place(self, position: float, nats: float, likeliest: float, probability: float) -> Place:
         at = int(position)
         ids = self._split.ids
-        document = 0 if self._tokenizer.end_id is None else int(np.searchsorted(self._split.bounds, at, "right")) - 1
-        begin, end = (0, len(ids)) if self._tokenizer.end_id is None else self._split.bounds[document : document + 2]
+        begin, end = 0, len(ids)
+        if self._tokenizer.end_id is not None:  # of its document
+            number = np.searchsorted(self._split.bounds, at, "right")
+            begin, end = self._split.bounds[number - 1 : number + 1]
         before, after = ids[max(begin, at - _BEFORE) : at], ids[at + 1 : min(end, at + 1 + _AFTER)]
         decode = self._tokenizer.decode
         return Place(
@@ -202,8 +205,3 @@ def _kind(id: int, tokenizer: Tokenizer) -> str:
         return "spaces"
     category = unicodedata.category(character)
     return _KINDS.get(category) or _KINDS.get(category[0], "others")
-
-
-def _goes_on(id: int, tokenizer: Tokenizer) -> bool:
-    """Return whether an id is a byte within a character."""
-    return tokenizer.kind == "byte" and 0x80 <= id < 0xC0

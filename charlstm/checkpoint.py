@@ -2,14 +2,19 @@
 
 The file's metadata holds, as JSON, all that is not a tensor. Its entry `sha256` is the SHA-256 of the rest of the
 header (as canonical JSON) followed by the tensor bytes, so that no bit of the file can change unnoticed.
+
+Files outlive versions. A file written by an older version lacks what was added since: that takes its default. A newer
+version may add entries that can be left out; this one keeps what it does not know in `Checkpoint.unknown`, and writes
+it again. What cannot be left out needs another `SCHEMA`.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
 import math
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -56,6 +61,8 @@ class Checkpoint:
     versions: dict[str, str] = field(
         default_factory=lambda: {"charlstm": __version__, "python": platform.python_version()}
     )
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """What a newer version wrote and this one does not know: by the metadata's names, and within them by theirs."""
 
     @property
     def weights(self) -> dict[str, Array]:
@@ -67,6 +74,19 @@ class Checkpoint:
         """Number of weights."""
         return sum(tensor.size for tensor in self.weights.values())
 
+    @property
+    def unknown_names(self) -> list[str]:
+        """The names of what is unknown, such as `config.train.flavour`."""
+
+        def names(values: Mapping[str, Any], known: Mapping[str, Any], place: str = "") -> Iterator[str]:
+            for name, value in values.items():
+                if name in known:
+                    yield from names(value, known[name], f"{place}{name}.")
+                else:
+                    yield place + name
+
+        return sorted(names(self.unknown, _metadata(self)))
+
 
 def save(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> None:
     """Write a checkpoint; the file at `path` is replaced whole or not at all, and may be kept under another name.
@@ -75,19 +95,9 @@ def save(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> Non
         DataError: where the vocabulary is too large for so small a network.
         InputOutputError: where the folder or the disk does not take it.
     """
-    metadata = {
-        "format": _FORMAT,
-        "schema": SCHEMA,
-        "config": checkpoint.config.to_dict(),
-        "tokenizer": checkpoint.tokenizer.kind,
-        "vocabulary": checkpoint.tokenizer.vocabulary,
-        "source": dataclasses.asdict(checkpoint.source),
-        "step": checkpoint.step,
-        "val_loss": checkpoint.val_loss,
-        "training": checkpoint.training,
-        "versions": checkpoint.versions,
-    }
-    texts = {name: _json(value) for name, value in metadata.items()}
+    metadata = _metadata(checkpoint)
+    texts = {name: _json(_with(value, checkpoint.unknown.get(name))) for name, value in metadata.items()}
+    texts |= {name: text for name, text in checkpoint.unknown.items() if name not in metadata}
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
     data = safetensors.numpy.save(tensors, texts)
     end = 8 + int.from_bytes(data[:8], "little")
@@ -167,6 +177,37 @@ def training_shapes(config: RunConfig, weights: Mapping[str, tuple[int, ...]]) -
     return shapes | {f"state.{number}.{part}": state for number in range(model.num_layers) for part in parts}
 
 
+def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return all that is not a tensor, as plain JSON values."""
+    return {
+        "format": _FORMAT,
+        "schema": SCHEMA,
+        "config": checkpoint.config.to_dict(),
+        "tokenizer": checkpoint.tokenizer.kind,
+        "vocabulary": checkpoint.tokenizer.vocabulary,
+        "source": dataclasses.asdict(checkpoint.source),
+        "step": checkpoint.step,
+        "val_loss": checkpoint.val_loss,
+        "training": checkpoint.training,
+        "versions": checkpoint.versions,
+    }
+
+
+def _with(known: Any, unknown: Any) -> Any:
+    """Return JSON values with what `_beyond` has found put back."""
+    if not unknown:
+        return known
+    return {**known, **{name: _with(known[name], it) if name in known else it for name, it in unknown.items()}}
+
+
+def _beyond(found: Any, known: Any) -> dict[str, Any]:
+    """Return the entries of `found` that `known` does not have, and those within its entries."""
+    if not isinstance(found, dict) or not isinstance(known, dict):
+        return {}
+    beyond = {name: _beyond(value, known[name]) if name in known else value for name, value in found.items()}
+    return {name: value for name, value in beyond.items() if name not in known or value}
+
+
 def _json(value: Any) -> str:
     """Return compact JSON: characters as themselves, where UTF-8 has them."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
@@ -217,21 +258,54 @@ def _digest(header: dict[str, Any], body: memoryview) -> str:
 def _described(header: dict[str, Any]) -> Checkpoint:
     """Return what the metadata says, without tensors; raises DataError, KeyError, TypeError or ValueError."""
     texts = header["__metadata__"]
-    values = {name: json.loads(texts[name], object_pairs_hook=_unique) for name in _ENTRIES}
-    for name, fits in _ENTRIES.items():
-        if not fits(values[name]):
-            raise DataError(f"its {name} cannot be")
-    source = values["source"]
-    return Checkpoint(
+    found = {name: json.loads(texts[name], object_pairs_hook=_unique) for name in _ENTRIES if name in texts}
+    values = _known("metadata", found, _ENTRIES)
+    source = _known("source", values["source"], _SOURCE)
+    training = values["training"]
+    if training is not None:
+        training = _known("training", training, _TRAINING)
+        training["plan"] = _known("plan", training["plan"], _PLAN)
+    checkpoint = Checkpoint(
         config=RunConfig.from_dict(values["config"]),
         tokenizer=tokenizers.from_vocabulary(values["tokenizer"], values["vocabulary"]),
         source=Source(**source | {name: tuple(source[name]) for name in ("paths", "val_paths")}),
         step=values["step"],
         val_loss=values["val_loss"],
         tensors={},
-        training=values["training"],
+        training=training,
         versions=values["versions"],
     )
+    known = _metadata(checkpoint)
+    unknown = {name: text for name, text in texts.items() if name not in known and name != "sha256"}
+    return dataclasses.replace(checkpoint, unknown=unknown | _beyond(found, known))
+
+
+_REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A value of the metadata."""
+
+    fits: Callable[[Any], bool]
+    """Says whether a value may stand there."""
+    default: Any = _REQUIRED
+    """What a file of an older version means, which does not have it."""
+
+
+def _known(what: str, values: Mapping[str, Any], entries: Mapping[str, _Entry]) -> dict[str, Any]:
+    """Return the values of these entries, with defaults; raises `DataError` naming what is missing or cannot be."""
+    known = {}
+    for name, entry in entries.items():
+        if name in values:
+            known[name] = values[name]
+            if not entry.fits(known[name]):
+                raise DataError(f"its {name} cannot be" if what == "metadata" else f"its {what} has no such {name}")
+        elif entry.default is _REQUIRED:
+            raise DataError(f"its {what} lacks {name}")
+        else:
+            known[name] = copy.copy(entry.default)
+    return known
 
 
 def _is_count(value: object) -> bool:
@@ -250,47 +324,51 @@ def _is_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _is_source(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and _is_texts(value["paths"])
-        and _is_texts(value["val_paths"])
-        and isinstance(value["sha256"], str)
-        and isinstance(value["val_sha256"], str | None)
-        and _is_count(value["characters"])
-    )
-
-
 def _is_versions(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(version, str) for version in value.values())
 
 
-_PLAN: dict[str, Callable[[Any], bool]] = dict.fromkeys(("steps", "evaluate_every"), _is_positive)
-_TRAINING: dict[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("step", "characters", "characters_since_row", "row_step", "misses"), _is_count),
-    **dict.fromkeys(("seconds", "nats_since_row"), _is_number),
-    "best_loss": lambda value: value is None or _is_number(value),
-    "best_step": lambda value: value is None or _is_count(value),
-    "halved": lambda value: isinstance(value, bool),
-    "plan": lambda value: isinstance(value, dict) and _is_whole(value, _PLAN),
-    "machine": lambda value: isinstance(value, dict),
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_COUNT, _NUMBER, _TEXT, _TEXTS, _OBJECT = map(_Entry, (_is_count, _is_number, _is_text, _is_texts, _is_object))
+
+_PLAN = dict.fromkeys(("steps", "evaluate_every"), _Entry(_is_positive))
+_TRAINING = {
+    **dict.fromkeys(("step", "characters", "characters_since_row", "row_step", "misses"), _COUNT),
+    **dict.fromkeys(("seconds", "nats_since_row"), _NUMBER),
+    "best_loss": _Entry(_or_none(_is_number)),
+    "best_step": _Entry(_or_none(_is_count)),
+    "halved": _Entry(lambda value: isinstance(value, bool)),
+    "plan": _OBJECT,
+    "machine": _OBJECT,
 }
 """What `training` holds: where the run stands, its length, and what it was computed by."""
-
-
-def _is_whole(values: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], bool]]) -> bool:
-    return set(values) == set(kinds) and all(fits(values[name]) for name, fits in kinds.items())
-
-
-_ENTRIES: dict[str, Callable[[Any], bool]] = {
-    "config": lambda value: isinstance(value, dict),
-    "tokenizer": lambda value: isinstance(value, str),
-    "vocabulary": _is_texts,
-    "source": _is_source,
-    "step": _is_count,
-    "val_loss": lambda value: value is None or _is_number(value),
-    "training": lambda value: value is None or (isinstance(value, dict) and _is_whole(value, _TRAINING)),
-    "versions": _is_versions,
+_SOURCE = {
+    "paths": _TEXTS,
+    "sha256": _TEXT,
+    "characters": _COUNT,
+    "val_paths": _Entry(_is_texts, []),
+    "val_sha256": _Entry(_or_none(_is_text), None),
+}
+_ENTRIES = {
+    "config": _OBJECT,
+    "tokenizer": _TEXT,
+    "vocabulary": _TEXTS,
+    "source": _OBJECT,
+    "step": _COUNT,
+    "val_loss": _Entry(_or_none(_is_number)),
+    "training": _Entry(_or_none(_is_object)),
+    "versions": _Entry(_is_versions, {}),
 }
 
 

@@ -107,11 +107,15 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Rebuild settings that `to_dict` wrote; raises `UsageError` where a name or value does not fit."""
-        unknown = sorted(set(values) - {field.name for field in dataclasses.fields(cls)})
-        if unknown:
-            raise UsageError(f"unknown setting {unknown[0]!r}")
-        return cls(**values)
+        """Rebuild settings that `to_dict` wrote, in this version, an older or a newer one.
+
+        What is missing takes its default, what this version does not know is left out.
+
+        Raises:
+            UsageError: if a value does not fit.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
 
 def _type_refusal(value: object, kind: type) -> str | None:
@@ -326,8 +330,8 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Rebuild what `to_dict` wrote; raises `UsageError` where a name or value does not fit."""
-        if set(values) != {"text", "model", "train"} or not all(isinstance(v, dict) for v in values.values()):
+        """Rebuild what `to_dict` wrote; raises `UsageError` if a part is missing or a value does not fit."""
+        if not all(isinstance(values.get(part), dict) for part in ("text", "model", "train")):
             raise UsageError("the configuration does not have the parts text, model and train")
         return cls(
             text=TextConfig.from_dict(values["text"]),

@@ -1,9 +1,12 @@
 import dataclasses
+import hashlib
 import json
 import os
 import pickle
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -221,3 +224,64 @@ def test_metadata_is_json(file: Path) -> None:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     assert json.loads(header["__metadata__"]["config"])["model"]["hidden_size"] == 3
     assert json.loads(header["__metadata__"]["vocabulary"]) == ["<unk>", "\n", "a", "b", "\N{SNOWMAN}"]
+
+
+def rewritten(file: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change the metadata as another version would have written it; its values are parsed for `change`."""
+    data = file.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    metadata = {name: json.loads(text) for name, text in header.pop("__metadata__").items() if name != "sha256"}
+    change(metadata)
+    header["__metadata__"] = {name: json.dumps(value) for name, value in metadata.items()}
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode() + data[end:]).hexdigest()
+    header["__metadata__"]["sha256"] = digest
+    text = json.dumps(header).encode()
+    other = file.with_name("other.safetensors")
+    other.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+    return other
+
+
+def metadata_of(file: Path) -> dict[str, Any]:
+    data = file.read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return {name: json.loads(text) for name, text in header["__metadata__"].items() if name != "sha256"}
+
+
+def test_what_a_newer_version_has_added_is_kept(file: Path) -> None:
+    def add(metadata: dict[str, Any]) -> None:
+        metadata["mood"] = {"good": True}
+        metadata["config"]["cloud"] = {"region": None}
+        metadata["config"]["train"]["flavour"] = [1, {"a": 2}]
+        metadata["source"]["licence"] = "CC0"
+        metadata["training"]["luck"] = 0.5
+        metadata["training"]["plan"]["until"] = "noon"
+
+    other = rewritten(file, add)
+    loaded = checkpoints.load(other)
+    assert same(dataclasses.replace(loaded, unknown={}), example())
+    assert loaded.unknown_names == [
+        *("config.cloud", "config.train.flavour", "mood", "source.licence", "training.luck", "training.plan.until"),
+    ]
+    checkpoints.save(file, loaded)
+    assert metadata_of(file) == metadata_of(other)
+    assert same(checkpoints.load(file), loaded)
+
+
+def test_what_an_older_version_did_not_have_takes_its_default(file: Path) -> None:
+    def remove(metadata: dict[str, Any]) -> None:
+        del metadata["versions"], metadata["config"]["train"]["accumulate"], metadata["source"]["val_sha256"]
+
+    loaded = checkpoints.load(rewritten(file, remove))
+    assert same(dataclasses.replace(loaded, versions=example().versions), example())
+    assert loaded.versions == {}
+    assert loaded.unknown_names == []
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [("training", "step"), ("training", "plan"), ("training", "halved"), ("source", "sha256"), ("config", "model")],
+)
+def test_what_every_version_has_written_is_required(file: Path, place: str, name: str) -> None:
+    with pytest.raises(DataError, match=name):
+        checkpoints.load(rewritten(file, lambda metadata: metadata[place].pop(name)))

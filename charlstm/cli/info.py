@@ -2,6 +2,7 @@
 
 import click
 
+from charlstm import __version__
 from charlstm.cli.options import HELP, common
 
 
@@ -35,6 +36,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
         return
     loss = loaded.val_loss
     held_out = "not measured" if loss is None else f"{loss:.4f} nats, {loss / math.log(2):.4f} bits a character"
+    newer = ", ".join(loaded.unknown_names)
     characters = "".join(loaded.tokenizer.vocabulary[1:]) if loaded.tokenizer.kind == "char" else "all bytes"
     console.table(
         [
@@ -49,6 +51,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             ("step", f"{loaded.step:,}"),
             ("held-out", held_out),
             ("written by", ", ".join(f"{name} {version}" for name, version in sorted(loaded.versions.items()))),
+            *([("ignored", f"{newer[:200]}: unknown to charlstm {__version__}")] if newer else []),
         ],
         result=True,
     )

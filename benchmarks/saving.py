@@ -41,7 +41,7 @@ def main(rounds: int, folder: Path | None) -> None:
             training.update(1e-3)
             run = Run(Path(place) / str(number))
             run.create(0)
-            keeper = _Keeper(training, corpus, run, Plan(100, 10))
+            keeper = _Keeper(training, corpus, run, Plan.of_steps(100, 10))
             taken = []
             for _ in range(rounds):
                 began = time.perf_counter()

@@ -11,6 +11,7 @@ it again. What cannot be left out needs another `SCHEMA`.
 import copy
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import platform
@@ -36,6 +37,7 @@ SCHEMA = 1
 _FORMAT = "charlstm"
 _LEAST_HEADER = 1 << 20  # bytes that a header may always have
 _HEADER_SHARE = 8  # a longer one is at most this part of the file: JSON takes many times its length in memory
+_MOST_THREADS = 1 << 10  # more would only show that a file was made to do harm
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -342,13 +344,35 @@ def _is_text(value: object) -> bool:
 
 _COUNT, _NUMBER, _TEXT, _TEXTS, _OBJECT = map(_Entry, (_is_count, _is_number, _is_text, _is_texts, _is_object))
 
-_PLAN = dict.fromkeys(("steps", "evaluate_every"), _Entry(_is_positive))
+
+def _is_decisions(value: object) -> bool:
+    """Return whether a value is what was decided about a run's length, in the order of its steps."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        return False
+    fits = all(
+        _is_count(it.get("step"))
+        and _is_positive(it.get("steps"))
+        and _is_positive(it.get("evaluate_every"))
+        and (it.get("threads") is None or (_is_positive(it["threads"]) and it["threads"] <= _MOST_THREADS))
+        and isinstance(it.get("anew", False), bool)
+        for it in value
+    )
+    return fits and all(a["step"] < b["step"] for a, b in itertools.pairwise(value))
+
+
+_PLAN = {
+    **dict.fromkeys(("steps", "evaluate_every"), _Entry(_is_positive)),
+    "decisions": _Entry(_is_decisions, []),
+    "part": _Entry(_or_none(_is_positive), None),
+    "whole": _Entry(lambda value: isinstance(value, bool), False),
+}
 _TRAINING = {
     **dict.fromkeys(("step", "characters", "characters_since_row", "row_step", "misses"), _COUNT),
     **dict.fromkeys(("seconds", "nats_since_row"), _NUMBER),
     "best_loss": _Entry(_or_none(_is_number)),
     "best_step": _Entry(_or_none(_is_count)),
     "halved": _Entry(lambda value: isinstance(value, bool)),
+    "scored": _Entry(_or_none(_is_count), None),
     "plan": _OBJECT,
     "machine": _OBJECT,
 }

@@ -60,15 +60,15 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-_DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|)\s*", re.ASCII)
+_DURATION = re.compile(r"\s*(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s?)?\s*", re.ASCII)
 
 
 def duration(text: str) -> float:
-    """Return the seconds in `90`, `90s`, `5m` or `2h`; raises `UsageError` on anything else."""
+    """Return the seconds in `90`, `90s`, `5m`, `1m30s` or `2h`; raises `UsageError` on anything else."""
     match = _DURATION.fullmatch(text)
-    if match is None:
-        raise UsageError(f"{text!r} is not a duration: write it like 90s, 5m or 2h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    if match is None or not any(match.groups()):
+        raise UsageError(f"{text!r} is not a duration: write it like 90s, 5m, 1m30s or 2h")
+    return sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
 
 
 def field_type(owner: type, name: str) -> tuple[type, bool]:
@@ -220,8 +220,8 @@ class TrainConfig(Settings):
 
     time: float | None = option(
         None,
-        "Length of the run (90s, 5m, 2h), turned into a number of steps after a short calibration. "
-        "10m where neither --steps nor --epochs is given.",
+        "Length of the run (90s, 1m30s, 2h): as many steps as this machine makes in it. "
+        "10m if neither --steps nor --epochs is given.",
         duration=True,
         above=0,
     )
@@ -279,7 +279,12 @@ class DeviceConfig(Settings):
         "Number format: auto takes bf16 where it is measured to be faster.",
         choices=("auto", "fp32", "bf16"),
     )
-    threads: int | None = option(None, "Processor threads; as many as there are cores by default.", at_least=1)
+    threads: int | None = option(
+        None,
+        "Processor threads.",
+        adapts="one for each core; fewer if that is measured to be faster",
+        at_least=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from charlstm.analysis.probe import Training as ProbeTraining
     from charlstm.analysis.reach import Reach
     from charlstm.analysis.structure import Band
-    from charlstm.train import Evaluation, Plan, Progress, Record, Training
+    from charlstm.schedule import Decision, Plan
+    from charlstm.train import Evaluation, Progress, Record, Training
 
 _OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they reorder what is on the screen
 _UNDERLINE = "\x1b[4m{}\x1b[24m"  # ECMA-48
@@ -62,6 +63,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def spoken(seconds: float) -> str:
+    """Return a time as `10 s` below a minute, else as `2:03` or `1:02:03`."""
+    return f"{seconds:.0f} s" if seconds < 59.5 else duration(seconds)
 
 
 class Output:
@@ -256,6 +262,7 @@ class TrainingView:
         from tqdm import tqdm
 
         self._steps = plan.steps
+        self._threads = plan.at(training.step).threads
         self._console = _stderr()
         self._began = self._lined = time.monotonic()
         self._first = training.step
@@ -283,16 +290,28 @@ class TrainingView:
 
     def show(self, record: "Record") -> None:
         """Draw what happened."""
+        from charlstm.schedule import Decision
         from charlstm.train import Evaluation, Halved, Progress, Unsaved
 
         if isinstance(record, Progress):
             self._progress(record)
+        elif isinstance(record, Decision):
+            self._decision(record)
         elif isinstance(record, Evaluation):
             self._evaluation(record)
         elif isinstance(record, Halved):
             self._note(f"step {record.step:,} was undone, as its loss was not finite; half the learning rate from here")
         elif isinstance(record, Unsaved):
             self._note(f"not saved at step {record.step:,}, and tried again later: {record.reason}")
+
+    def _decision(self, record: "Decision") -> None:
+        self._steps = record.steps
+        if self._bar is not None:
+            self._bar.total = record.steps
+        if record.threads not in {None, self._threads}:
+            if self._threads is not None:
+                self._note(f"{record.threads} of the threads are faster now, from step {record.step:,} on")
+            self._threads = record.threads
 
     def _note(self, message: str) -> None:
         if self._bar is not None:

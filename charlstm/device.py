@@ -3,9 +3,10 @@
 import contextlib
 import ctypes
 import functools
+import math
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import torch
 
 from charlstm.config import DeviceConfig
 from charlstm.errors import UsageError
+from charlstm.threads import chosen_by_user, fastest
+
+_DEFAULT_THREADS = torch.get_num_threads()
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,57 @@ def choose(config: DeviceConfig) -> str:
         UsageError: where this machine has no such processor.
     """
     _keep_freed_memory()
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads or _DEFAULT_THREADS)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if config.device == "auto":
         return next(name for name, there in available.items() if there)
     if not available[config.device]:
         raise UsageError(f"--device {config.device}: this machine has none that torch can use; try --device cpu")
     return config.device
+
+
+def precision(asked: str, name: str) -> tuple[str, str | None]:
+    """Return the precision that a processor can compute in, and a note if it is not the one that was asked for.
+
+    Args:
+        asked: `fp32` or `bf16`.
+        name: of the processor, as `choose` returned it.
+    """
+    if asked == "bf16" and not has_bf16(name):
+        return "fp32", f"--precision bf16: torch has no bf16 on this {name.upper()}; computing in fp32"
+    return asked, None
+
+
+def threads() -> int:
+    """Return the number of threads that compute on the CPU."""
+    return torch.get_num_threads()
+
+
+def use_threads(number: int) -> None:
+    """Compute on the CPU in so many threads."""
+    torch.set_num_threads(number)
+
+
+def most_threads(config: DeviceConfig, name: str) -> int | None:
+    """Return how many threads may be tried, or None if there is nothing to choose.
+
+    There is not if the user named the number of threads, or if a GPU computes.
+    """
+    if config.threads is not None or chosen_by_user() or name != "cpu":
+        return None
+    return _DEFAULT_THREADS
+
+
+def use_fastest_threads(work: Callable[[], object], most: int | None, seconds: float = math.inf) -> None:
+    """Compute in as many threads as are fastest for `work` now.
+
+    Args:
+        work: does the same work each time.
+        most: the largest number to try; None leaves the number as it is.
+        seconds: that finding out may take.
+    """
+    if most is not None and most > 1:
+        use_threads(fastest(work, use_threads, threads(), most, seconds))
 
 
 def machine(device: Device) -> dict[str, str | int]:
@@ -99,11 +146,24 @@ def _keep_freed_memory() -> None:
             libc.mallopt(m_trim_threshold, (1 << 31) - 1)
 
 
+@functools.cache
 def has_bf16(name: str) -> bool:
-    """Return whether the processor computes bf16 in hardware."""
+    """Return whether torch computes a recurrent layer in bf16 here, in hardware: what it does, not what is advertised.
+
+    A processor may have instructions that torch was told to leave alone (ONEDNN_MAX_CPU_ISA), and the other way round.
+    """
     if name == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
-        return name == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except (AttributeError, RuntimeError):  # a torch without these kernels
+        if name != "cpu" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            return False
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.random.fork_rng(devices=[]),
+            torch.autocast("cpu", torch.bfloat16),
+        ):
+            torch.nn.LSTM(8, 8)(torch.zeros(1, 1, 8))[0].sum().backward()
+    except (AttributeError, RuntimeError):  # a torch without these kernels, or a processor
         return False
+    return True

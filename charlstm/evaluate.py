@@ -18,7 +18,7 @@ from charlstm.corpus import Split
 from charlstm.device import Device
 from charlstm.distributed import ALONE, Group
 from charlstm.model import CharLSTM, State
-from charlstm.tokenizer import Tokenizer
+from charlstm.tokenizer import Tokenizer, widths
 
 WARM_UP = 512
 """Characters a stream reads before those it scores, so that its state is that of the whole text read in one go."""
@@ -106,17 +106,27 @@ class Cells:
         return float(low), float(high)
 
 
-def evaluate(model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, group: Group = ALONE) -> Score:
+def evaluate(
+    model: CharLSTM,
+    split: Split,
+    tokenizer: Tokenizer,
+    device: Device,
+    group: Group = ALONE,
+    *,
+    part: int | None = None,
+) -> Score:
     """Score a whole text, each character given all before it in its document, the first given its start."""
-    *_, score = progress(model, split, tokenizer, device, group)
+    *_, score = progress(model, split, tokenizer, device, group, part=part)
     return together(score, group)
 
 
 def together(score: Score, group: Group) -> Score:
-    """Return the score of the whole text from what each process has scored of it."""
-    nats = torch.tensor([score.nats], dtype=torch.float64)
-    group.add([nats])
-    return dataclasses.replace(score, nats=float(nats))
+    """Return the score of the text from what each process has scored of it."""
+    sums = torch.tensor([score.nats, score.characters], dtype=torch.float64)
+    group.add([sums])
+    # A whole text's characters are known; what was scored of a part is counted by each process for its own streams.
+    characters = score.characters if score.bytes else max(1, round(float(sums[1])))
+    return dataclasses.replace(score, nats=float(sums[0]), characters=characters)
 
 
 def progress(
@@ -127,6 +137,7 @@ def progress(
     group: Group = ALONE,
     *,
     cold: int | None = None,
+    part: int | None = None,
     cells: Cells | None = None,
 ) -> Iterator[Score]:
     """Do what `evaluate` does, yielding what was scored so far; the last one is the whole text's.
@@ -142,32 +153,47 @@ def progress(
         device: where the model lies.
         group: the processes of the job.
         cold: score windows of so many ids instead, each from a zero state and given the id before it.
+        part: score about so many ids, in passages spread over the text, always the same ones; by default all of it.
         cells: takes in where in the text the nats are.
     """
-    yield from add_up(windows(model, split, tokenizer, device, group, cold=cold), split, tokenizer, cells)
+    read = windows(model, split, tokenizer, device, group, cold=cold, part=part)
+    yield from add_up(read, split, tokenizer, cells, whole=part is None)
 
 
 def add_up(
-    windows_read: Iterable[tuple[Tensor, Batch]], split: Split, tokenizer: Tokenizer, cells: Cells | None = None
+    windows_read: Iterable[tuple[Tensor, Batch]],
+    split: Split,
+    tokenizer: Tokenizer,
+    cells: Cells | None = None,
+    *,
+    whole: bool = True,
 ) -> Iterator[Score]:
-    """Score what was read of a text, window by window; the last score is the whole text's.
+    """Score what was read of a text, window by window; the last score is that of all that was read.
 
     Args:
         windows_read: logits, (T, N, V), and what came.
         split: the text.
         tokenizer: of its ids.
         cells: takes in where in the text the nats are.
+        whole: whether all of the text is read; bytes and unknown characters are counted only then.
     """
-    nats = characters = 0.0
-    scored = max(1, len(split.ids) - (split.documents if tokenizer.end_id is not None else 0))
+    nats, characters = 0.0, 0
     for logits, batch in windows_read:
         positions, surprises = surprise(logits, batch, tokenizer)
         nats += float(surprises.sum())
         if cells is not None:
             cells.add(positions, surprises)
-        characters += batch.characters * split.characters / scored
-        yield Score(nats, min(round(characters), split.characters), 0, 0)
-    yield Score(nats, split.characters, split.bytes, split.unknown)
+        characters += _characters(batch, tokenizer)
+        yield Score(nats, characters, 0, 0)
+    yield Score(nats, split.characters, split.bytes, split.unknown) if whole else Score(nats, characters, 0, 0)
+
+
+def _characters(batch: Batch, tokenizer: Tokenizer) -> int:
+    """Return how many characters a window's targets are; of bytes, those that begin one, and the ends of documents."""
+    targets = batch.targets[batch.targets != IGNORE]
+    if tokenizer.kind == "byte":
+        return int(widths(targets, "byte")[0].sum())
+    return len(targets)
 
 
 def surprise(logits: Tensor, batch: Batch, tokenizer: Tokenizer) -> tuple[Positions, Floats]:
@@ -211,10 +237,11 @@ def windows(
     group: Group = ALONE,
     *,
     cold: int | None = None,
+    part: int | None = None,
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits, (T, N, V) in fp32, and what was read and came, window by window, as `progress` reads them."""
     if cold is None:
-        return _windows(model, split, tokenizer, device, group)
+        return _windows(model, split, tokenizer, device, group, part)
     return _cold_windows(model, split, tokenizer, device, cold)
 
 
@@ -244,19 +271,30 @@ def evaluating(model: CharLSTM) -> Iterator[None]:
 
 @torch.inference_mode()
 def _windows(
-    model: CharLSTM, split: Split, tokenizer: Tokenizer, device: Device, group: Group = ALONE
+    model: CharLSTM,
+    split: Split,
+    tokenizer: Tokenizer,
+    device: Device,
+    group: Group = ALONE,
+    part: int | None = None,
 ) -> Iterator[tuple[Tensor, Batch]]:
-    """Yield the logits, (T, N, V), of one window of all of this process's streams after the other."""
+    """Yield the logits, (T, N, V), of one window of all of this process's streams after the other.
+
+    Of a part as many streams are read as a text of its length has; each begins where it would in the whole text, and
+    ends early.
+    """
     ids = split.ids
-    streams, seq_length = fitting(len(ids) // (8 * WARM_UP), WARM_UP, tokenizer.vocab_size)
+    length = len(ids) if part is None else min(part, len(ids))
+    streams, seq_length = fitting(length // (8 * WARM_UP), WARM_UP, tokenizer.vocab_size)
     batches = Batches(split, tokenizer, streams, seq_length)
+    count = -(-batches.windows * length // len(ids))
     rows = group.rows(streams)
     if rows.start == rows.stop:  # fewer streams than processes
         return
     with evaluating(model):
         starts = (np.arange(streams) * len(ids) // streams)[rows]
         state = _warm_state(model, ids, starts, seq_length, device)
-        for number in range(batches.windows):
+        for number in range(count):
             batch = batches.at(number).of(rows)
             logits, state = read(model, batch, state, device)
             yield logits, batch

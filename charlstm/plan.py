@@ -7,18 +7,39 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from charlstm import evaluate, recipe
+from charlstm.clock import EVALUATION_SHARE, Deadline
 from charlstm.config import DeviceConfig, RunConfig, TrainConfig
 from charlstm.corpus import Corpus
-from charlstm.device import Device, choose, has_bf16
+from charlstm.device import (
+    Device,
+    choose,
+    has_bf16,
+    most_threads,
+    precision,
+    threads,
+    use_fastest_threads,
+)
 from charlstm.distributed import ALONE, Group
 from charlstm.recipe import Choice
-from charlstm.train import Plan, Training, learning_rate
+from charlstm.schedule import Decision, Plan
+from charlstm.train import Clock, Training
 
-_WARM_UP_STEPS = 3
+_WARM_UP_STEPS = 2
 _PROBE_SECONDS = 0.5
-_EVALUATION_SHARE = 0.1  # of the time, that evaluations may take
-_LATEST = 2.0  # seconds after its time at which a run gives up its last evaluation
-_RESERVE = 0.05  # of the time, for saving, and for a machine that is a little slower later
+_RESERVE = 0.03  # of the time, for saving and sampling
+_LEAST_TRIAL = 10.0  # seconds of a run from which numbers of threads are tried before it
+_LEAST_PART = 1 << 14  # ids of the held-out text that a measurement reads at least
+_WHOLE_SHARE = 0.05  # of the time, that a last measurement of all of the held-out text may take
+_WARM_UP_COST = 1 + 1 / 8  # what a stream reads before the ids that it scores, in an evaluation
+_FEW_STEPS, _FEW_EPOCHS = 100, 0.1  # below which a run hardly learns
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The length of a run, and the clock that watches over it."""
+
+    plan: Plan
+    clock: Clock
 
 
 @dataclass(frozen=True)
@@ -26,7 +47,7 @@ class Prepared:
     """A run that is ready to begin."""
 
     training: Training
-    plan: Plan
+    timed: Timed
     choices: list[Choice]
     """What the recipe chose, and what the user had set."""
     notes: list[str]
@@ -65,7 +86,7 @@ def prepare(
     def readable(parameters: int) -> float:
         train = config.train
         if train.time is not None:
-            return min(rate * train.time * (1 - _RESERVE - _EVALUATION_SHARE) / parameters, recipe.MAX_EPOCHS * length)
+            return min(rate * train.time * (1 - _RESERVE - EVALUATION_SHARE) / parameters, recipe.MAX_EPOCHS * length)
         return train.steps * each if train.steps is not None else (train.epochs or 0) * length
 
     config, sizes = recipe.size(config, given, vocab_size, readable)
@@ -74,9 +95,9 @@ def prepare(
     # Measured on what takes longest, as dropout depends on what is measured here.
     slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
     training = Training(slowest, corpus, device, group)
-    plan = make(training, corpus, config.train, began)
-    config, dropouts = recipe.dropout(config, given, vocab_size, plan.steps / training.batches.windows)
-    return Prepared(Training(config, corpus, device, group), plan, [*sizes, *dropouts, *paces, *windows], notes)
+    timed = make(training, corpus, config.train, device_config, began)
+    config, dropouts = recipe.dropout(config, given, vocab_size, timed.plan.steps / training.batches.windows)
+    return Prepared(Training(config, corpus, device, group), timed, [*sizes, *dropouts, *paces, *windows], notes)
 
 
 def choose_device(
@@ -84,22 +105,32 @@ def choose_device(
 ) -> tuple[Device, float, list[str]]:
     """Return the processor, the precision in which it is measured to train faster, the seconds of a step, and notes.
 
-    Where bf16 fails, though the processor says that it has it, fp32 is taken instead, and a note tells it.
+    In a run given as a time, the number of threads is set to what is fastest now. If bf16 fails, though the processor
+    says that it has it, fp32 is taken instead, and a note says so.
 
     Raises:
-        UsageError: where this machine has no such processor.
+        UsageError: if this machine has no such processor.
     """
     name = choose(config)
-    measured = ["bf16", "fp32"] if has_bf16(name) else ["fp32"]
-    precisions = measured if config.precision == "auto" else [config.precision]
-    if precisions == ["fp32"] and run.train.time is None:  # nothing depends on the speed
-        return Device(name, "fp32"), math.nan, []
-    timed: list[tuple[float, Device]] = []
     notes = []
+    precisions = ["bf16", "fp32"] if has_bf16(name) else ["fp32"]
+    if config.precision != "auto":
+        asked, note = precision(config.precision, name)
+        precisions, notes = [asked], [note] if note else []
+    limit = run.train.time
+    if precisions == ["fp32"] and limit is None:  # nothing depends on the speed
+        return Device(name, "fp32"), math.nan, notes
+    probe = min(_PROBE_SECONDS, (limit or math.inf) / 60)
+    timed: list[tuple[float, Device]] = []
+    tried = limit is None or limit < _LEAST_TRIAL or group.size > 1
     while precisions:
         device = Device(name, precisions.pop(0))
         try:
-            timed.append((step_seconds(Training(run, corpus, device, group), _PROBE_SECONDS), device))
+            training = Training(run, corpus, device, group)
+            if not tried:
+                use_fastest_threads(training.rehearse, most_threads(config, name), 2 * probe)
+                tried = True
+            timed.append((step_seconds(training, probe), device))
         except RuntimeError as error:
             if device.precision == "fp32":
                 raise
@@ -113,42 +144,84 @@ def make(
     training: Training,
     corpus: Corpus,
     config: TrainConfig,
+    device_config: DeviceConfig,
     began: float,
-) -> Plan:
-    """Return the run's length; where it is given as a time, measure first how many steps it holds.
+    before: Plan | None = None,
+) -> Timed:
+    """Return the run's length; if it is given as a time, measure first how many steps that holds.
 
     Args:
         training: where the run stands; it is left as it is.
         corpus: the text.
         config: with time, steps or epochs.
+        device_config: the processor and threads asked for.
         began: `time.monotonic()` at which the time began to run.
+        before: what was decided so far of a run that gets another length.
     """
+    group, step = training.group, training.step
+    most = most_threads(device_config, training.device.name) if group.size == 1 else None
+    used = None if most is None or config.time is None else threads()
+
+    def planned(steps: int, evaluations: int, part: int | None = None, *, whole: bool = False) -> Plan:
+        decision = Decision(step, steps, math.ceil(steps / evaluations), used, anew=True)
+        return Plan((decision,), part, whole) if before is None else before.then(decision)
+
     if config.time is None:
         steps = config.steps or math.ceil((config.epochs or 0) * training.batches.windows)
-        return Plan(steps, math.ceil(steps / config.evaluations))
-    group = training.group
-    deadline = began + config.time
-    scratch = Training(training.config, corpus, training.device, group)
-    each = step_seconds(scratch, min(5.0, config.time / 40))
-    evaluation = evaluation_seconds(training, corpus, _PROBE_SECONDS)
-    left = deadline - time.monotonic() - _RESERVE * config.time
-    evaluations = max(1, min(config.evaluations, int(_EVALUATION_SHARE * left / evaluation)))
-    steps = max(1, int((left - evaluations * evaluation) / each))
-    steps = training.step + min(steps, math.ceil(recipe.MAX_EPOCHS * training.batches.windows))
-    return group.agree(Plan(steps, math.ceil(steps / evaluations), deadline - evaluation, deadline + _LATEST))
+        return Timed(planned(steps, config.evaluations), Clock())
+    each = step_seconds(training, min(2.0, config.time / 50))
+    speed = evaluation_speed(training, corpus, min(_PROBE_SECONDS, config.time / 60))
+
+    def cost(ids: int) -> float:
+        return _WARM_UP_COST * ids / speed
+
+    length = len(corpus.val.ids)
+    share = EVALUATION_SHARE * config.time
+    part: int | None = before.part if before else max(_LEAST_PART, int(share / config.evaluations / cost(1)))
+    if part is not None and part >= length:
+        part = None
+    measured = cost(part or length)
+    whole = before.whole if before else part is not None and cost(length) <= _WHOLE_SHARE * config.time
+    ending = cost(length) if part is not None and whole else 0.0
+    evaluations = max(1, min(config.evaluations, int(share / measured)))
+    left = began + config.time * (1 - _RESERVE) - time.monotonic() - evaluations * measured - ending
+    most_steps = step + math.ceil(recipe.MAX_EPOCHS * training.batches.windows)
+    plan = group.agree(planned(min(step + max(1, int(left / each)), most_steps), evaluations, part, whole=whole))
+    clock = Deadline(
+        config.time,
+        began,
+        most_steps=most_steps,
+        evaluations=config.evaluations,
+        evaluation_seconds=measured,
+        ending_seconds=ending,
+        most_threads=most,
+    )
+    return Timed(plan, clock)
+
+
+def too_short(plan: Plan, training: Training) -> str | None:
+    """Return a note if a run given as a time holds too few steps to learn much, with what would help."""
+    limit, steps = training.config.train.time, plan.steps - training.step
+    epochs = steps / training.batches.windows
+    if limit is None or (plan.steps >= _FEW_STEPS and epochs >= _FEW_EPOCHS) or training.step >= _FEW_STEPS:
+        return None
+    count = f"{steps:,} steps" if steps > 1 else "1 step"
+    return (
+        f"--time {limit:g}s holds about {count} here, {epochs:.2f} of a pass over the text: too few to learn much; "
+        "give more --time, a smaller --hidden-size, or less text"
+    )
 
 
 def step_seconds(training: Training, seconds: float) -> float:
-    """Return the time of one update, measured for about `seconds`; the training given is used up."""
+    """Return the time of one step, measured for about `seconds`; the training is left as it is."""
     taken = []
     end = math.inf
     for number in itertools.count():
         start = time.perf_counter()
-        training.update(learning_rate(training.config.train, 0, 1_000_000))
-        training.device.synchronize()
+        training.rehearse()
         now = time.perf_counter()
         if number == _WARM_UP_STEPS:
-            end = now + seconds
+            end = start + seconds
         if number >= _WARM_UP_STEPS:
             taken.append(now - start)
         if any(training.group.any([now >= end])):
@@ -156,15 +229,18 @@ def step_seconds(training: Training, seconds: float) -> float:
     return sum(taken) / len(taken)
 
 
-def evaluation_seconds(training: Training, corpus: Corpus, seconds: float) -> float:
-    """Return the time it takes to score the held-out text, measured on its beginning for about `seconds`."""
-    began = time.perf_counter()
-    first = first_characters = 0.0
-    for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device, training.group):
-        taken = time.perf_counter() - began
-        if not first:  # the first window comes late, as the streams are warmed up before it
-            first, first_characters = taken, score.characters
-        elif taken > seconds:
-            each = (taken - first) / max(1, score.characters - first_characters)
-            return first + each * (corpus.val.characters - first_characters)
-    return time.perf_counter() - began
+def evaluation_speed(training: Training, corpus: Corpus, seconds: float) -> float:
+    """Return how many ids of held-out text are scored in a second, measured on its beginning for about `seconds`."""
+    began = first = now = time.perf_counter()
+    ids = after_first = 0
+    for _, batch in evaluate.windows(training.model, corpus.val, corpus.tokenizer, training.device, training.group):
+        now = time.perf_counter()
+        if ids:
+            after_first += batch.inputs.size
+        else:  # the first window comes late, as the streams are warmed up before it
+            first = now
+        ids += batch.inputs.size
+        if now - began > (seconds if after_first else 4 * seconds):
+            break
+    speed = after_first / (now - first) if after_first else 2 * ids / max(now - began, 1e-9)
+    return training.group.size * max(speed, 1.0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charlstm.checkpoint import weight_shapes
-from charlstm.config import ModelConfig, RunConfig
+from charlstm.config import ModelConfig, RunConfig, flag
 
 MAX_EPOCHS = 30.0
 """Passes over the text after which a run given as a time has nothing more to gain."""
@@ -21,16 +21,22 @@ _FEWEST_STREAMS, _MOST_STREAMS = 4, 32
 _FEW, _MANY = 5.0, 30.0  # weighted epochs up to which dropout is at its least, and from which at its most
 _REFERENCE_PARAMETERS = 1.24e6  # 1 x 512
 _LONG_RUN, _LONG_WINDOW = 10.0, 128  # epochs from which the window is longer
-_AS_GIVEN = "as given"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A setting, its value, and the reason for it."""
+    """Some settings that were chosen together, and why."""
 
     name: str
-    value: float
+    value: str
     reason: str
+    matters: bool = True
+    """Whether it depends on the text, the time or the machine, rather than being what nearly every run has."""
+
+    @property
+    def words(self) -> str:
+        """The choice in one line."""
+        return f"{self.value}: {self.reason}"
 
 
 def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunConfig, list[Choice]]:
@@ -42,17 +48,20 @@ def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunCon
     streams = _MOST_STREAMS
     while streams > _FEWEST_STREAMS and length / (streams * train.seq_length) < _LEAST_WINDOWS:
         streams //= 2
-    reason = "streams side by side"
-    if streams < _MOST_STREAMS:
-        reason += f", few because the text is short: {length / (streams * train.seq_length):.0f} steps an epoch"
+    few = streams < _MOST_STREAMS
+    reason = f"few, as the text is short ({length / (streams * train.seq_length):.0f} steps per epoch)"
     if "batch_size" not in given:
         train = dataclasses.replace(train, batch_size=streams)
-    reasons = {
-        "batch_size": reason,
-        "learning_rate": "the highest of the run: it rises at first, then falls to zero as half a cosine",
-    }
     choices = [
-        Choice(name, getattr(train, name), _AS_GIVEN if name in given else reason) for name, reason in reasons.items()
+        _choice("streams", f"{train.batch_size}", reason if few else "read side by side", {"batch_size"}, given, few),
+        _choice(
+            "rate",
+            f"{train.learning_rate:g}",
+            "the highest of the run; it rises at first, then falls to zero as half a cosine",
+            {"learning_rate"},
+            given,
+            matters=False,
+        ),
     ]
     return dataclasses.replace(config, train=train), choices
 
@@ -63,14 +72,13 @@ def window(config: RunConfig, given: Collection[str], length: int, epochs: float
     No gradient reaches further back than that. A short run needs its steps more; a number of steps is not stretched.
     """
     train = config.train
-    reason = "characters a step reads of each stream; fewer were worse, and more are for longer runs"
-    if "seq_length" in given:
-        return config, [Choice("seq_length", train.seq_length, _AS_GIVEN)]
     many = length / (train.batch_size * _LONG_WINDOW) >= _LEAST_WINDOWS
-    if epochs >= _LONG_RUN and many and train.steps is None:
+    long = epochs >= _LONG_RUN and many and train.steps is None
+    if long and "seq_length" not in given:
         train = dataclasses.replace(train, seq_length=_LONG_WINDOW)
-        reason = f"as the text is read {epochs:.0f} times, the network may learn to look further back"
-    return dataclasses.replace(config, train=train), [Choice("seq_length", train.seq_length, reason)]
+    reason = f"long, as the text is read {epochs:.0f} times" if long else "characters that a step reads of each stream"
+    choice = _choice("window", f"{train.seq_length}", reason, {"seq_length"}, given, long)
+    return dataclasses.replace(config, train=train), [choice]
 
 
 def size(
@@ -94,12 +102,10 @@ def size(
     fed = [candidate for candidate in candidates if _feeds(candidate, vocab_size, readable)]
     chosen = fed[-1] if fed else candidates[0]
     count = parameters(chosen, vocab_size)
-    reason = f"the run can read {_millions(readable(count))} characters for {_millions(count)} parameters"
-    choices = [
-        Choice(name, getattr(chosen, name), _AS_GIVEN if name in given else reason)
-        for name in ("num_layers", "hidden_size")
-    ]
-    return dataclasses.replace(config, model=chosen), choices
+    reason = f"{_millions(readable(count))} characters to read for {_millions(count)} weights"
+    value = f"{chosen.num_layers} x {chosen.hidden_size}"
+    choice = _choice("size", value, reason, {"num_layers", "hidden_size"}, given)
+    return dataclasses.replace(config, model=chosen), [choice]
 
 
 def dropout(
@@ -116,8 +122,20 @@ def dropout(
     reason = f"the text is read {epochs:.1f} times" if epochs < 100 else f"the text is read {epochs:,.0f} times"
     changes: dict[str, Any] = {name: value for name, value in values.items() if name not in given}
     model = dataclasses.replace(config.model, **changes)
-    choices = [Choice(name, getattr(model, name), reason if name in changes else _AS_GIVEN) for name in values]
-    return dataclasses.replace(config, model=model), choices
+    value = f"{model.dropout:g}, recurrent {model.recurrent_dropout:g}"
+    return dataclasses.replace(config, model=model), [_choice("dropout", value, reason, set(values), given)]
+
+
+def _choice(
+    name: str, value: str, reason: str, settings: set[str], given: Collection[str], matters: bool = True
+) -> Choice:
+    """Return a choice; of what the user set himself there is nothing to say but that."""
+    free = settings - set(given)
+    if not free:
+        return Choice(name, value, "as given", matters=False)
+    return Choice(
+        name, value, reason if free == settings else f"{reason}, {flag(min(settings - free))} as given", matters
+    )
 
 
 def parameters(model: ModelConfig, vocab_size: int) -> int:

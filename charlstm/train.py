@@ -1,9 +1,10 @@
 """The stateful truncated-BPTT loop: it yields records, and saves what it has learnt."""
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -16,12 +17,15 @@ import torch.nn.functional as F
 from charlstm import evaluate, runs, sample
 from charlstm.batches import IGNORE, Batch, Batches
 from charlstm.checkpoint import MOMENTS, Checkpoint
-from charlstm.config import RunConfig, SampleConfig, TrainConfig
+from charlstm.checkpoint import load as load_checkpoint
+from charlstm.checkpoint import save as save_checkpoint
+from charlstm.config import RunConfig, SampleConfig
 from charlstm.corpus import Corpus
-from charlstm.device import Device, machine
+from charlstm.device import Device, machine, use_threads
 from charlstm.distributed import ALONE, Group
 from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
 from charlstm.model import CharLSTM, State, joined
+from charlstm.schedule import Decision, Plan, learning_rate
 from charlstm.stepper import Stepper
 
 REFRESH_SECONDS = 0.1
@@ -30,16 +34,25 @@ _FORGETTING = 0.01  # chance of a stream to begin a step from a zero state
 _SAMPLE = SampleConfig(length=160, seed=1)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The length of a run, in steps."""
+class Clock:
+    """What may change a plan while the run goes on; this one lets it be."""
 
-    steps: int
-    evaluate_every: int
-    deadline: float | None = None
-    """`time.monotonic()` at which the run ends even if steps are left, because the machine became slower."""
-    limit: float = math.inf
-    """`time.monotonic()` at which even the last evaluation is given up."""
+    def decide(self, training: "Training", plan: Plan, seconds: float) -> Decision | None:
+        """Return what holds from this step on, if that is something new.
+
+        Args:
+            training: where the run stands.
+            plan: what was decided so far.
+            seconds: that the last step took.
+        """
+        return None
+
+    def measured(self, seconds: float) -> None:
+        """Take note of what a measurement of the held-out text took."""
+
+    def over(self) -> bool:
+        """Return whether even a measurement that has begun is to be given up."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,8 @@ class Evaluation:
     learning_rate: float
     characters: int
     seconds: float
+    val_characters: int
+    """Characters of the held-out text that were scored."""
     sample: str
     """What the model writes now."""
     improved: bool
@@ -101,17 +116,11 @@ class Finished:
     step: int
     best_loss: float | None
     best_step: int | None
+    scored: int | None = None
+    """Characters of the held-out text that `best_loss` is of."""
 
 
-Record = Progress | Evaluation | Halved | Unsaved | Finished
-
-
-def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """Return the rate of an update: a linear rise over `warmup`, then half a cosine to zero."""
-    rise = max(1, round(config.warmup * steps))
-    if step < rise:
-        return config.learning_rate * (step + 1) / rise
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+Record = Progress | Evaluation | Halved | Unsaved | Decision | Finished
 
 
 class Training:
@@ -178,6 +187,8 @@ class Training:
         self.best_step: int | None = None
         self.misses = 0
         self.halved = False
+        self.scored: int | None = None
+        """Characters of the held-out text that `best_loss` is of."""
         self._pending: list[tuple[torch.Tensor, int]] = []
 
     @property
@@ -195,20 +206,9 @@ class Training:
             DivergedError: where that happens a second time.
         """
         batch = self.batches.at(self.step)
-        zeroed = batch.begins | self._forgetting()
         for group in self.optimizer.param_groups:
             group["lr"] = rate / 2 if self.halved else rate
-        self.optimizer.zero_grad()
-        losses, states = [], []
-        for rows in self._parts:
-            # A generator seeded by the step makes every step a function of (seed, step): nothing to save or restore.
-            self.device.seed(step_seed(self.config.train.seed, self.step))
-            self.model.deal(rows, self.config.train.batch_size)
-            loss, state = self._loss(batch.of(rows), zeroed[rows], self._state_of(rows))
-            loss.backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
-            states.append(state)
-        loss = torch.stack(losses).sum() if len(losses) > 1 else losses[0]
+        loss, states = self._gradient(batch)
         if self.group.size > 1:
             gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
             self.group.add([*gradients, loss])
@@ -224,6 +224,27 @@ class Training:
         self.state = states[0] if len(states) == 1 else joined(states)
         self._pending.append((loss, batch.characters))
         self.characters += batch.characters
+
+    def rehearse(self) -> None:
+        """Compute the next step's gradient and forget it: what a step costs, and nothing changes."""
+        self._gradient(self.batches.at(self.step))
+        self.optimizer.zero_grad()
+        self.device.synchronize()
+
+    def _gradient(self, batch: Batch) -> tuple[torch.Tensor, list[State]]:
+        """Compute this process's share in the gradient; return its share in the loss, and the states after the step."""
+        zeroed = batch.begins | self._forgetting()
+        self.optimizer.zero_grad()
+        losses, states = [], []
+        for rows in self._parts:
+            # A generator seeded by the step makes every step a function of (seed, step): nothing to save or restore.
+            self.device.seed(step_seed(self.config.train.seed, self.step))
+            self.model.deal(rows, self.config.train.batch_size)
+            loss, state = self._loss(batch.of(rows), zeroed[rows], self._state_of(rows))
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            states.append(state)
+        return torch.stack(losses).sum() if len(losses) > 1 else losses[0], states
 
     def _state_of(self, rows: slice) -> State:
         """Return the state of some of this process's streams."""
@@ -314,7 +335,8 @@ class Training:
             for number, layer in enumerate(self.state)
         ]
         for name in _SCALARS:
-            setattr(self, name, checkpoint.training[name])
+            if name in checkpoint.training:  # a state saved by an older version has fewer
+                setattr(self, name, checkpoint.training[name])
 
 
 _SCALARS = (
@@ -328,6 +350,7 @@ _SCALARS = (
     "best_step",
     "misses",
     "halved",
+    "scored",
 )
 
 
@@ -346,77 +369,170 @@ def train(
     run: runs.Run,
     plan: Plan,
     stop: Callable[[], bool] = lambda: False,
+    clock: Clock | None = None,
 ) -> Iterator[Record]:
-    """Train until the plan's end, patience's end, the deadline or `stop()`; yield what happens.
+    """Train until the plan's end, patience's end or `stop()`; yield what happens.
 
-    Every evaluation writes a generation: a row of metrics and the checkpoints; between them one is written every
+    Every measurement writes a generation: a row of metrics and the checkpoints; between them one is written every
     `save_every` seconds. When the iterator ends by `stop()`, the state of that very step is saved.
 
+    Args:
+        training: where the run stands.
+        corpus: the text.
+        run: where it is kept.
+        plan: its length.
+        stop: asked after every step, and while the held-out text is scored.
+        clock: decides about the plan on the way.
+
     Raises:
-        DivergedError: where the loss is not finite for a second time; the checkpoints before it are kept.
-        InputOutputError: where the run's last state cannot be written.
+        DivergedError: if the loss is not finite for a second time; the checkpoints before it are kept.
+        InputOutputError: if the run's last state cannot be written.
     """
-    config, group = training.config.train, training.group
-    keeper = _Keeper(training, corpus, run, plan)
-    refreshed = time.monotonic()
+    yield from _Loop(training, corpus, run, plan, stop, clock or Clock()).run()
 
-    def interrupted() -> bool:
-        if keeper.overdue():  # an evaluation may take long
+
+class _Loop:
+    """One run from where it stands to its end."""
+
+    def __init__(
+        self,
+        training: Training,
+        corpus: Corpus,
+        run: runs.Run,
+        plan: Plan,
+        stop: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        self._training, self._corpus, self._run = training, corpus, run
+        self._stop, self._clock = stop, clock
+        self._keeper = _Keeper(training, corpus, run, plan)
+        self._refreshed = time.monotonic()
+        self._threads: int | None = None
+
+    def run(self) -> Iterator[Record]:
+        """Yield what happens; the last record says why the run has ended."""
+        training, keeper = self._training, self._keeper
+        patience = training.config.train.patience
+        if training.step == 0:
             keeper.save()
-        return stop() or time.monotonic() > plan.limit
-
-    def finished(reason: str) -> Finished:
-        return Finished(reason, training.step, training.best_loss, training.best_step)
-
-    if training.step == 0:
-        keeper.save()
-    late = False
-    while True:
-        ends = late or training.step == plan.steps
-        if (ends or training.step % plan.evaluate_every == 0) and training.row_step != training.step:
-            score = _evaluate(training, corpus, interrupted)
-            if score is None:
-                reason = "stopped" if stop() else "deadline"
-                break
-            evaluation = _evaluation(training, corpus, plan, score, keeper.seconds())
-            keeper.take(evaluation)
-            tired = config.patience is not None and training.misses >= config.patience
-            keeper.save(last=ends or tired)
-            yield evaluation
-            if tired:
-                yield finished("patience")
+        while True:
+            holds = keeper.plan.at(training.step)
+            self._use_threads(holds)
+            since = training.step - training.row_step
+            ends = training.step >= holds.steps
+            if since and (ends or since >= holds.evaluate_every):
+                evaluation = self._evaluate()
+                if isinstance(evaluation, str):
+                    reason = evaluation
+                    break
+                tired = patience is not None and training.misses >= patience
+                keeper.save(last=ends or tired)
+                yield evaluation
+                if tired:
+                    yield self._finished("patience")
+                    return
+            if ends:
+                yield self._finished("done")
                 return
-        if ends:
-            yield finished("done" if training.step == plan.steps else "deadline")
-            return
-        before = training.halved
-        training.update(learning_rate(config, training.step, plan.steps))
+            decision, stopped = yield from self._step(holds)
+            if decision is not None:
+                keeper.plan = keeper.plan.then(decision)
+                yield decision
+            if stopped:
+                reason = "stopped"
+                break
+            yield from keeper.failures()
+        keeper.save(last=True)
+        yield self._finished(reason)
+
+    def _use_threads(self, holds: Decision) -> None:
+        if holds.threads is not None and holds.threads != self._threads:
+            use_threads(holds.threads)
+            self._threads = holds.threads
+
+    def _step(self, holds: Decision) -> Generator[Record, None, tuple[Decision | None, bool]]:
+        """Make one update; return what the clock decides, and whether to stop."""
+        training, group = self._training, self._training.group
+        before, began = training.halved, time.monotonic()
+        training.update(learning_rate(training.config.train, training.step, self._keeper.plan))
         if training.halved and not before:
             yield Halved(training.step)
         now = time.monotonic()
-        if now - refreshed > REFRESH_SECONDS or training.step == plan.steps:
+        if now - self._refreshed > REFRESH_SECONDS or training.step >= holds.steps:
             loss, characters = training.settle()
+            now = time.monotonic()  # a GPU was waited for
             if characters:
-                yield Progress(training.step, loss, characters, now - refreshed)
-            refreshed = now
+                yield Progress(training.step, loss, characters, now - self._refreshed)
+            self._refreshed = now
         # The clock is the first process's; a wish to stop may come to any.
-        over = plan.deadline is not None and now > plan.deadline
-        late, stopped, due = group.any((group.first and over, stop(), group.first and keeper.overdue()))
-        if stopped:
-            reason = "stopped"
-            break
-        if due:
-            keeper.save()
-        yield from keeper.failures()
-    keeper.save(last=True)
-    yield finished(reason)
+        decision = self._clock.decide(training, self._keeper.plan, now - began) if group.first else None
+        stopped, _, due, decided = self._asked(decision is not None)
+        if decided:
+            decision = group.agree(decision)
+        if due and not stopped:
+            self._keeper.save()
+        return decision, stopped
+
+    def _asked(self, further: bool) -> list[bool]:
+        """Return what any of the processes says: to stop, to give up, to save; and something further."""
+        group = self._training.group
+        over, due = group.first and self._clock.over(), group.first and self._keeper.overdue()
+        return group.any((self._stop(), over, due, further))
+
+    def _evaluate(self) -> "Evaluation | str":
+        """Measure the held-out text and note the result, or return why not: `stopped` or `deadline`."""
+        training, keeper = self._training, self._keeper
+        began = time.monotonic()
+        score = self._score(training.model, keeper.plan.part)
+        if isinstance(score, str):
+            return score
+        evaluation = _evaluation(training, self._corpus, keeper.plan, score, keeper.seconds())
+        keeper.take(evaluation)
+        self._clock.measured(time.monotonic() - began)
+        return evaluation
+
+    def _score(self, model: CharLSTM, part: int | None) -> evaluate.Score | str:
+        """Score held-out text, or return why all processes have stopped before all of it was read."""
+        corpus, group = self._corpus, self._training.group
+        scores = evaluate.progress(model, corpus.val, corpus.tokenizer, self._training.device, group, part=part)
+        score, following = None, next(scores, None)
+        while True:
+            stopped, over, due, more = self._asked(following is not None)
+            if due:  # a measurement may take long
+                self._keeper.save()
+            if stopped or over:
+                return "stopped" if stopped else "deadline"
+            if not more:
+                break
+            score, following = following or score, next(scores, None)
+        assert score is not None
+        return evaluate.together(score, group)
+
+    def _finished(self, reason: str) -> Finished:
+        """Conclude; measure the best weights on all of the held-out text, if only a part of it was scored so far."""
+        training, plan = self._training, self._keeper.plan
+        loss, scored = training.best_loss, training.scored
+        if plan.part is not None and plan.whole and loss is not None and reason != "stopped":
+            whole = self._score(_best_model(training, self._run), None)
+            if isinstance(whole, evaluate.Score):
+                loss, scored = whole.loss, whole.characters
+                self._keeper.know(loss)
+        return Finished(reason, training.step, loss, training.best_step, scored)
+
+
+def _best_model(training: Training, run: runs.Run) -> CharLSTM:
+    """Return the model with the best weights."""
+    if training.best_step == training.step:
+        return training.model
+    best = load_checkpoint(run.best)
+    return CharLSTM.from_weights(best.config.model, best.tokenizer.vocab_size, best.weights).to(training.device.name)
 
 
 class _Keeper:
     """Writes a run's generations, and remembers what could not be written."""
 
     def __init__(self, training: Training, corpus: Corpus, run: runs.Run, plan: Plan) -> None:
-        self._training, self._corpus, self._run, self._plan = training, corpus, run, plan
+        self._training, self._corpus, self._run, self.plan = training, corpus, run, plan
         self._began = time.monotonic() - training.seconds
         self._saved = time.monotonic()
         self._best: Checkpoint | None = None  # until it is written, as the rows
@@ -435,14 +551,14 @@ class _Keeper:
         """Have a measurement's row, and where they are the best these weights, written with the next generation."""
         self._rows.append(evaluation.row())
         if evaluation.improved:
-            self._best = _checkpoint(self._training, self._corpus, self._plan, with_state=False)
+            self._best = _checkpoint(self._training, self._corpus, self.plan, with_state=False)
 
     def save(self, *, last: bool = False) -> None:
         """Write a generation; raises InputOutputError where it cannot be written and is the run's last."""
         training = self._training
         training.settle()
         training.seconds = self.seconds()
-        checkpoint = _checkpoint(training, self._corpus, self._plan, with_state=True)
+        checkpoint = _checkpoint(training, self._corpus, self.plan, with_state=True)
         try:
             if training.group.first:
                 self._run.save(checkpoint, self._best, self._rows)
@@ -456,21 +572,16 @@ class _Keeper:
             self._failures.append(Unsaved(training.step, str(error)))
         self._saved = time.monotonic()
 
+    def know(self, loss: float) -> None:
+        """Note with the best weights, which are written, what they need for all of the held-out text."""
+        if self._training.group.first:
+            with contextlib.suppress(InputOutputError):  # no run fails for this
+                save_checkpoint(self._run.best, dataclasses.replace(load_checkpoint(self._run.best), val_loss=loss))
+
     def failures(self) -> Iterator[Unsaved]:
         """Yield what could not be written since the last call."""
         yield from self._failures
         self._failures.clear()
-
-
-def _evaluate(training: Training, corpus: Corpus, interrupted: Callable[[], bool]) -> evaluate.Score | None:
-    """Score the held-out text; None where `interrupted()` came first: a process among several is not stopped here."""
-    group = training.group
-    score = None
-    for score in evaluate.progress(training.model, corpus.val, corpus.tokenizer, training.device, group):  # noqa: B007
-        if group.size == 1 and interrupted():
-            return None
-    assert score is not None
-    return evaluate.together(score, group)
 
 
 def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: evaluate.Score, seconds: float) -> Evaluation:
@@ -481,6 +592,7 @@ def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: evaluate.
         training.best_loss, training.best_step, training.misses = score.loss, training.step, 0
     else:
         training.misses += 1
+    training.scored = score.characters
     train_loss = training.nats_since_row / training.characters_since_row
     training.nats_since_row, training.characters_since_row = 0.0, 0
     training.row_step = training.step
@@ -489,9 +601,10 @@ def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: evaluate.
         training.epoch,
         train_loss,
         score.loss,
-        learning_rate(training.config.train, training.step - 1, plan.steps),
+        learning_rate(training.config.train, training.step - 1, plan),
         training.characters,
         seconds,
+        score.characters,
         _sample(training, corpus),
         improved,
     )
@@ -508,7 +621,7 @@ def _checkpoint(training: Training, corpus: Corpus, plan: Plan, *, with_state: b
     state = None
     if with_state:
         state = training.scalars() | {
-            "plan": {"steps": plan.steps, "evaluate_every": plan.evaluate_every},
+            "plan": plan.to_dict(),
             "machine": machine(training.device) | {"processes": training.group.size},
         }
     return Checkpoint(

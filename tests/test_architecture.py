@@ -26,6 +26,7 @@ RANKS = {
     "cli.options": 8.1,
     "console": 7,
     "plan": 6.5,
+    "clock": 6.2,
     "train": 6,
     "analysis.reach": 6.1,
     "analysis.structure": 6.1,
@@ -39,6 +40,7 @@ RANKS = {
     "lines": 5.1,
     "evaluate": 5,
     "recipe": 4.5,
+    "schedule": 2,
     "runs": 4.5,
     "batches": 4,
     "checkpoint": 4,
@@ -55,6 +57,7 @@ RANKS = {
     "distributed": 2,
     "config": 1,
     "durable": 1,
+    "threads": 0,
     "errors": 0,
     "": -1,  # the package itself: its version
 }
@@ -73,6 +76,8 @@ WITHOUT_TORCH = {
     "durable",
     "errors",
     "recipe",
+    "schedule",
+    "threads",
     "analysis.ngram",
     "analysis.baselines",
     "analysis.novelty",

@@ -4,7 +4,7 @@ import pytest
 
 from charlstm.config import CELLS, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.model import CharLSTM
-from charlstm.recipe import dropout, pace, parameters, size, window
+from charlstm.recipe import Choice, dropout, pace, parameters, size, window
 
 CONFIG = RunConfig(text=TextConfig(), model=ModelConfig(), train=TrainConfig(steps=1))
 VOCAB = 66
@@ -54,7 +54,11 @@ def test_a_given_size_leaves_the_other_to_the_recipe(
 ) -> None:
     config, choices = size(with_model(**given), set(given), VOCAB, lambda _: characters)
     assert shape(config) == expected
-    assert {choice.name for choice in choices if choice.reason == "as given"} == set(given)
+    (choice,) = choices
+    assert choice.value == "{} x {}".format(*expected)
+    told = {name for name in given if f"--{name.replace('_', '-')} as given" in choice.reason}
+    assert told == (set() if len(given) == 2 else set(given))
+    assert choice.matters == (len(given) < 2)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +68,9 @@ def test_a_given_size_leaves_the_other_to_the_recipe(
 def test_dropout_grows_with_the_epochs(epochs: float, rate: float, recurrent: float) -> None:
     config, choices = dropout(CONFIG, set(), VOCAB, epochs)
     assert (config.model.dropout, config.model.recurrent_dropout) == pytest.approx((rate, recurrent), abs=0.01)
-    assert [(choice.name, choice.value) for choice in choices] == [
-        ("dropout", config.model.dropout),
-        ("recurrent_dropout", config.model.recurrent_dropout),
-    ]
+    (choice,) = choices
+    assert (choice.name, choice.matters) == ("dropout", True)
+    assert choice.value == f"{config.model.dropout:g}, recurrent {config.model.recurrent_dropout:g}"
 
 
 def test_a_larger_network_is_given_more_dropout() -> None:
@@ -98,4 +101,7 @@ def test_what_the_user_set_stays_and_upsets_nothing_else() -> None:
     wanted = with_model(dropout=0.05, hidden_size=7)
     config, choices = dropout(wanted, {"dropout", "hidden_size"}, VOCAB, 1000)
     assert config == with_model(dropout=0.05, hidden_size=7, recurrent_dropout=0.15)
-    assert [choice.reason == "as given" for choice in choices] == [True, False]
+    assert choices[0].reason.endswith(", --dropout as given")
+    assert dropout(wanted, {"dropout", "recurrent_dropout"}, VOCAB, 9)[1] == [
+        Choice("dropout", "0.05, recurrent 0", "as given", matters=False)
+    ]

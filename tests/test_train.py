@@ -1,9 +1,9 @@
 import itertools
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,17 @@ import torch
 
 from charlstm import checkpoint as checkpoints
 from charlstm import corpus as corpora
+from charlstm import evaluate, recipe
 from charlstm import plan as plans
-from charlstm import recipe
 from charlstm.config import CELLS, DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.corpus import Corpus
 from charlstm.device import Device
 from charlstm.errors import DataError, DivergedError
+from charlstm.evaluate import Score
+from charlstm.model import CharLSTM
 from charlstm.runs import Run
-from charlstm.train import Evaluation, Finished, Halved, Plan, Progress, Record, Training, learning_rate, train
+from charlstm.schedule import Decision, Plan, learning_rate
+from charlstm.train import Clock, Evaluation, Finished, Halved, Progress, Record, Training, train
 
 CPU = Device("cpu", "fp32")
 
@@ -66,14 +69,14 @@ def same_files(a: Path, b: Path) -> None:
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     corpus: Corpus, tmp_path: Path, precision: str, cell: str, stopped_after: int
 ) -> None:
-    device, plan, options = Device("cpu", precision), Plan(40, 8), config({"cell": cell})
+    device, plan, options = Device("cpu", precision), Plan.of_steps(40, 8), config({"cell": cell})
     whole = run_in(tmp_path / "whole")
     list(train(Training(options, corpus, device), corpus, whole, plan))
 
     parts = run_in(tmp_path / "parts")
     training = Training(options, corpus, device)
     *_, finished = train(training, corpus, parts, plan, lambda: training.step >= stopped_after)
-    assert finished == Finished("stopped", stopped_after, training.best_loss, training.best_step)
+    assert finished == Finished("stopped", stopped_after, training.best_loss, training.best_step, training.scored)
     training = Training(options, corpus, device)
     training.restore(parts.load_last()[0])
     assert training.step == stopped_after
@@ -87,24 +90,24 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
 
 def test_a_stop_within_an_evaluation_loses_no_row(corpus: Corpus, tmp_path: Path) -> None:
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
-    list(train(Training(config(), corpus, CPU), corpus, whole, Plan(16, 8)))
+    list(train(Training(config(), corpus, CPU), corpus, whole, Plan.of_steps(16, 8)))
     training = Training(config(), corpus, CPU)
     within = itertools.chain(
         [False] * 8, itertools.repeat(True)
     )  # asked after each of 8 steps, then within the evaluation
-    *_, finished = train(training, corpus, parts, Plan(16, 8), lambda: next(within))
+    *_, finished = train(training, corpus, parts, Plan.of_steps(16, 8), lambda: next(within))
     assert isinstance(finished, Finished)
     assert (finished.reason, finished.step, rows(parts)) == ("stopped", 8, [])
     again = Training(config(), corpus, CPU)
     again.restore(parts.load_last()[0])
-    list(train(again, corpus, parts, Plan(16, 8)))
+    list(train(again, corpus, parts, Plan.of_steps(16, 8)))
     assert rows(whole) == rows(parts)
     same_files(whole.last, parts.last)
 
 
 def test_a_learning_rate_rises_and_falls() -> None:
     options = TrainConfig(steps=100, learning_rate=2.0, warmup=0.1)
-    rates = [learning_rate(options, step, 100) for step in range(101)]
+    rates = [learning_rate(options, step, Plan.of_steps(100, 10)) for step in range(101)]
     assert rates[:10] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0])
     assert rates[10] == 2.0
     assert rates[55] == pytest.approx(1.0)
@@ -175,8 +178,8 @@ def test_the_gradient_is_that_of_the_window_with_carried_state(corpus: Corpus, m
 
 def test_evaluations_do_not_disturb_the_training(corpus: Corpus, tmp_path: Path) -> None:
     often, seldom = run_in(tmp_path / "often"), run_in(tmp_path / "seldom")
-    list(train(Training(config(), corpus, CPU), corpus, often, Plan(12, 1)))
-    list(train(Training(config(), corpus, CPU), corpus, seldom, Plan(12, 12)))
+    list(train(Training(config(), corpus, CPU), corpus, often, Plan.of_steps(12, 1)))
+    list(train(Training(config(), corpus, CPU), corpus, seldom, Plan.of_steps(12, 12)))
     first, second = checkpoints.load(often.last), checkpoints.load(seldom.last)
     assert all(np.array_equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
 
@@ -201,7 +204,7 @@ def test_a_wrapping_stream_begins_with_no_state(corpus: Corpus) -> None:
 
 def test_records_and_metrics(corpus: Corpus, tmp_path: Path) -> None:
     run = run_in(tmp_path / "run")
-    records: list[Record] = list(train(Training(config(), corpus, CPU), corpus, run, Plan(10, 4)))
+    records: list[Record] = list(train(Training(config(), corpus, CPU), corpus, run, Plan.of_steps(10, 4)))
     evaluations = [record for record in records if isinstance(record, Evaluation)]
     assert [evaluation.step for evaluation in evaluations] == [4, 8, 10]
     assert all(isinstance(record, Progress) for record in records if record not in (*evaluations, records[-1]))
@@ -210,7 +213,8 @@ def test_records_and_metrics(corpus: Corpus, tmp_path: Path) -> None:
     written = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert written == [evaluation.row() for evaluation in evaluations]
     assert set(written[0]) == {
-        *("schema", "step", "epoch", "train_loss", "val_loss", "learning_rate", "characters", "seconds")
+        *("schema", "step", "epoch", "train_loss", "val_loss", "learning_rate", "characters", "seconds"),
+        "val_characters",
     }
     assert len(evaluations[0].sample) == 160
     best = min(evaluations, key=lambda evaluation: evaluation.val_loss)
@@ -224,7 +228,7 @@ def test_a_model_learns_more_than_letter_frequencies(corpus: Corpus, tmp_path: P
     entropy = -(counts[counts > 0] * np.log(counts[counts > 0])).sum()
     options = config({"num_layers": 1, "dropout": 0.0, "recurrent_dropout": 0.0}, learning_rate=0.01)
     training = Training(options, corpus, CPU)
-    *_, finished = train(training, corpus, run_in(tmp_path / "run"), Plan(150, 50))
+    *_, finished = train(training, corpus, run_in(tmp_path / "run"), Plan.of_steps(150, 50))
     assert isinstance(finished, Finished)
     assert finished.best_loss is not None
     assert finished.best_loss < entropy - 0.3
@@ -235,9 +239,9 @@ def test_patience(corpus: Corpus, tmp_path: Path) -> None:
     training = Training(options, corpus, CPU)
     losses = iter([3.0, 2.0, 2.5, 2.0, 1.0])
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("charlstm.train._evaluate", lambda *_: SimpleNamespace(loss=next(losses)))
-        *_, finished = train(training, corpus, run_in(tmp_path / "run"), Plan(40, 2))
-    assert finished == Finished("patience", 8, 2.0, 4)
+        monkeypatch.setattr("charlstm.evaluate.progress", lambda *_, **__: iter([Score(next(losses), 1, 1, 0)]))
+        *_, finished = train(training, corpus, run_in(tmp_path / "run"), Plan.of_steps(40, 2))
+    assert finished == Finished("patience", 8, 2.0, 4, 1)
 
 
 def poisoned(training: Training, step: int) -> None:
@@ -269,17 +273,17 @@ def test_a_run_goes_on_after_one_loss_that_is_not_finite(corpus: Corpus, tmp_pat
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
     training = Training(config(), corpus, CPU)
     poisoned(training, 6)
-    records = list(train(training, corpus, whole, Plan(12, 4)))
+    records = list(train(training, corpus, whole, Plan.of_steps(12, 4)))
     assert [record.step for record in records if isinstance(record, Halved)] == [7]
     assert isinstance(records[-1], Finished)
     assert records[-1].reason == "done"
     # A resumed run remembers.
     training = Training(config(), corpus, CPU)
     poisoned(training, 6)
-    list(train(training, corpus, parts, Plan(12, 4), lambda: training.step == 9))
+    list(train(training, corpus, parts, Plan.of_steps(12, 4), lambda: training.step == 9))
     again = Training(config(), corpus, CPU)
     again.restore(parts.load_last()[0])
-    list(train(again, corpus, parts, Plan(12, 4)))
+    list(train(again, corpus, parts, Plan.of_steps(12, 4)))
     same_files(whole.last, parts.last)
 
 
@@ -287,7 +291,7 @@ def test_a_loss_that_is_not_finite_again_stops_and_keeps_the_checkpoint(corpus: 
     run, training = run_in(tmp_path / "run"), Training(config(), corpus, CPU)
 
     def records() -> Iterator[Record]:
-        for record in train(training, corpus, run, Plan(40, 5)):
+        for record in train(training, corpus, run, Plan.of_steps(40, 5)):
             yield record
             if isinstance(record, Evaluation) and record.step == 10:
                 training.model.output.bias.data[0] = math.nan
@@ -314,32 +318,110 @@ def test_a_bf16_that_fails_falls_back_to_fp32(corpus: Corpus, monkeypatch: pytes
 
 def test_the_last_measurement_is_given_up_when_the_time_is_long_over(corpus: Corpus, tmp_path: Path) -> None:
     run = run_in(tmp_path / "run")
-    plan = Plan(40, 40, deadline=0.0, limit=0.0)
-    *_, finished = train(Training(config(), corpus, CPU), corpus, run, plan)
+    late = Told({1: Decision(1, 1, 1)}, over=True)
+    *_, finished = train(Training(config(), corpus, CPU), corpus, run, Plan.of_steps(40, 40), clock=late)
     assert finished == Finished("deadline", 1, None, None)
     assert checkpoints.load(run.last).step == 1
 
 
 def test_a_long_measurement_is_interrupted_by_saves(corpus: Corpus, tmp_path: Path) -> None:
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
-    list(train(Training(config(save_every=1e-9), corpus, CPU), corpus, whole, Plan(8, 8)))
+    list(train(Training(config(save_every=1e-9), corpus, CPU), corpus, whole, Plan.of_steps(8, 8)))
     training = Training(config(save_every=1e-9), corpus, CPU)
     asked = itertools.count()
-    list(train(training, corpus, parts, Plan(8, 8), lambda: next(asked) >= 8))  # within the only measurement
+    list(train(training, corpus, parts, Plan.of_steps(8, 8), lambda: next(asked) >= 8))  # within the only measurement
     state = parts.load_last()[0]
     assert (state.step, state.training and state.training["row_step"]) == (8, 0)
     training = Training(config(save_every=1e-9), corpus, CPU)
     training.restore(state)
-    list(train(training, corpus, parts, Plan(8, 8)))
+    list(train(training, corpus, parts, Plan.of_steps(8, 8)))
     same_files(whole.last, parts.last)
 
 
-def test_a_deadline_ends_with_an_evaluation(corpus: Corpus, tmp_path: Path) -> None:
-    *_, evaluation, finished = train(
-        Training(config(), corpus, CPU), corpus, run_in(tmp_path / "run"), Plan(40, 40, deadline=0.0)
+class Told(Clock):
+    """A clock that decides what it was told to."""
+
+    def __init__(self, decisions: dict[int, Decision], *, over: bool = False) -> None:
+        self.decisions, self._over = decisions, over
+
+    def decide(self, training: Training, plan: Plan, seconds: float) -> Decision | None:
+        return self.decisions.get(training.step)
+
+    def over(self) -> bool:
+        return self._over
+
+
+def test_a_run_that_the_clock_ends_is_measured(corpus: Corpus, tmp_path: Path) -> None:
+    *_, decision, evaluation, finished = train(
+        Training(config(), corpus, CPU),
+        corpus,
+        run_in(tmp_path / "run"),
+        Plan.of_steps(40, 40),
+        clock=Told({3: Decision(3, 3, 1)}),
     )
+    assert decision == Decision(3, 3, 1)
     assert isinstance(evaluation, Evaluation)
-    assert finished == Finished("deadline", 1, evaluation.val_loss, 1)
+    assert finished == Finished("done", 3, evaluation.val_loss, 3, evaluation.val_characters)
+
+
+def test_what_the_clock_decided_is_repeated_from_the_record_bit_for_bit(corpus: Corpus, tmp_path: Path) -> None:
+    """A run that is lengthened, shortened, begun anew and given other threads, and stopped and resumed on the way."""
+    told = [Decision(5, 30, 6, 1), Decision(9, 20, 4, 2), Decision(12, 40, 8, 1, anew=True), Decision(30, 33, 9, 1)]
+    first, again = run_in(tmp_path / "first"), run_in(tmp_path / "again")
+    clock = Told({decision.step: decision for decision in told})
+    training = Training(config(), corpus, CPU)
+    *_, finished = train(training, corpus, first, Plan.of_steps(8, 2), lambda: training.step >= 15, clock)
+    assert (finished.reason, finished.step) == ("stopped", 15)  # type: ignore[union-attr]
+    saved = first.load_last()[0].training
+    assert saved is not None
+    plan = Plan.from_dict(saved["plan"])
+    assert plan == Plan((Decision(0, 8, 2), *told[:3]))
+    training = Training(config(), corpus, CPU)
+    training.restore(first.load_last()[0])
+    list(train(training, corpus, first, plan, clock=clock))
+
+    saved = first.load_last()[0].training
+    assert saved is not None
+    plan = Plan.from_dict(saved["plan"])
+    assert plan.decisions[1:] == tuple(told)
+    list(train(Training(config(), corpus, CPU), corpus, again, plan))
+    assert checkpoints.load(first.last).step == 33
+    same_files(first.last, again.last)
+    same_files(first.best, again.best)
+    assert rows(first) == rows(again)
+
+
+def test_a_rehearsal_changes_nothing(corpus: Corpus) -> None:
+    rehearsed, plain = Training(config(), corpus, CPU), Training(config(), corpus, CPU)
+    for _ in range(3):
+        rehearsed.rehearse()
+        for training in (rehearsed, plain):
+            training.update(1e-3)
+        rehearsed.rehearse()
+    expected = plain.tensors()
+    assert all(np.array_equal(tensor, expected[name]) for name, tensor in rehearsed.tensors().items())
+    assert rehearsed.settle() == plain.settle()
+
+
+def test_measurements_of_a_part_end_with_one_of_the_whole(text: str, tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text(text[:60_000], encoding="utf-8", newline="")
+    corpus = corpora.load([str(tmp_path / "corpus.txt")], [], TextConfig(val_fraction=0.5))
+    run = run_in(tmp_path / "run")
+    plan = Plan((Decision(0, 12, 4),), part=9000, whole=True)
+    # A rate that grows past all use: the best weights are not the last ones.
+    training = Training(config(learning_rate=0.5), corpus, CPU)
+    *_, finished = train(training, corpus, run, plan)
+    measured = [row["val_characters"] for row in run.read_metrics()]
+    assert len(measured) == 3
+    assert 4000 < measured[0] < 16_000
+    assert set(measured) == {measured[0]}
+    assert isinstance(finished, Finished)
+    assert finished.scored == corpus.val.characters == 30_000
+    best = checkpoints.load(run.best)
+    assert best.step == finished.best_step
+    model = CharLSTM.from_weights(best.config.model, best.tokenizer.vocab_size, best.weights)
+    assert finished.best_loss == evaluate.evaluate(model, corpus.val, corpus.tokenizer, CPU).loss
+    assert best.val_loss == finished.best_loss
 
 
 def test_a_text_shorter_than_a_window_is_refused(corpus: Corpus) -> None:
@@ -350,16 +432,28 @@ def test_a_text_shorter_than_a_window_is_refused(corpus: Corpus) -> None:
 
 
 def test_plans(corpus: Corpus) -> None:
-    training = Training(config(), corpus, CPU)
-    assert plans.make(training, corpus, TrainConfig(steps=101, evaluations=10), 0.0) == Plan(101, 11)
+    training, device = Training(config(), corpus, CPU), DeviceConfig(threads=1)
+    given = TrainConfig(steps=101, evaluations=10)
+    assert plans.make(training, corpus, given, device, 0.0).plan == Plan((Decision(0, 101, 11, anew=True),))
     windows = training.batches.windows
-    assert plans.make(training, corpus, TrainConfig(epochs=2.5, evaluations=1), 0.0).steps == math.ceil(2.5 * windows)
+    given = TrainConfig(epochs=2.5, evaluations=1)
+    assert plans.make(training, corpus, given, device, 0.0).plan.steps == math.ceil(2.5 * windows)
     before = training.weights()["output.weight"].copy()
-    plan = plans.make(training, corpus, TrainConfig(time=60.0), began=plans.time.monotonic())
+    plan = plans.make(training, corpus, TrainConfig(time=60.0), device, began=time.monotonic()).plan
     assert plan.steps > 100
-    assert plan.deadline is not None
+    assert plan.part is None  # so short a held-out text is read whole each time
     assert training.step == 0
     assert np.array_equal(training.weights()["output.weight"], before)
+
+
+def test_a_time_that_holds_hardly_any_step_is_told(corpus: Corpus) -> None:
+    training = Training(config(steps=None, time=20.0), corpus, CPU)
+    windows = training.batches.windows
+    assert plans.too_short(Plan.of_steps(100, 10), training) is None
+    note = plans.too_short(Plan.of_steps(1, 1), training)
+    assert note is not None
+    assert note.startswith(f"--time 20s holds about 1 step here, {1 / windows:.2f} of a pass over the text")
+    assert plans.too_short(Plan.of_steps(7, 1), Training(config(steps=7), corpus, CPU)) is None  # as asked for
 
 
 def test_precision_is_measured(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,5 +471,5 @@ def test_precision_is_measured(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_short_text_is_not_read_for_ever(corpus: Corpus) -> None:
     training = Training(config(), corpus, CPU)
-    plan = plans.make(training, corpus, TrainConfig(time=60.0), began=plans.time.monotonic())
+    plan = plans.make(training, corpus, TrainConfig(time=60.0), DeviceConfig(threads=1), time.monotonic()).plan
     assert plan.steps == math.ceil(recipe.MAX_EPOCHS * training.batches.windows)

@@ -14,6 +14,7 @@ from charlstm.cli.probe import probe
 from charlstm.cli.sample import sample
 from charlstm.cli.train import train
 from charlstm.errors import CharLSTMError, InputOutputError, os_reason
+from charlstm.threads import wait_politely
 
 _INTERRUPTED = 130
 
@@ -43,6 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; an error is told in one line."""
     from charlstm.console import unfailing_stderr
 
+    wait_politely()
     with unfailing_stderr():
         return _run(arguments)
 

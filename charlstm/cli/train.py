@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from charlstm.corpus import Corpus
     from charlstm.device import Device
     from charlstm.distributed import Group
+    from charlstm.plan import Timed
+    from charlstm.recipe import Choice
     from charlstm.runs import Run
+    from charlstm.schedule import Plan
     from charlstm.tokenizer import Tokenizer
-    from charlstm.train import Finished, Plan, Training
+    from charlstm.train import Finished, Training
 
 _LENGTHS = ("time", "steps", "epochs")
 _CHANGEABLE = {*_LENGTHS, "evaluations", "patience", "save_every"}
@@ -45,7 +48,13 @@ _CHANGEABLE = {*_LENGTHS, "evaluations", "patience", "save_every"}
 )
 @click.option("--val", "val_paths", metavar="FILE", multiple=True, help="Held-out text, instead of --val-fraction.")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped, exactly as if it had not been.")
+@click.option(
+    "--repeat",
+    metavar="NAME",
+    help="Compute a run again from its beginning, with the same settings and whatever the clock decided in it.",
+)
 @click.option("--force", is_flag=True, help="Write over a run of the same name.")
+@click.option("--verbose", is_flag=True, help="Say of every setting why it was chosen.")
 @settings(TrainConfig, ModelConfig, TextConfig, DeviceConfig)
 @cached
 @common
@@ -58,7 +67,9 @@ def train(
     runs_root: Path,
     val_paths: tuple[str, ...],
     resume: bool,
+    repeat: str | None,
     force: bool,
+    verbose: bool,
     root: str | None,
     **values: Any,
 ) -> int:
@@ -83,7 +94,9 @@ def train(
     )
     if resume and force:
         raise UsageError("--resume and --force exclude each other: go on with the run, or write over it")
-    if not paths and (name is None or not resume):
+    if repeat is not None and resume:
+        raise UsageError("--repeat and --resume exclude each other: compute a run again, or go on with one")
+    if not paths and repeat is None and (name is None or not resume):
         raise UsageError(
             "--resume: which run? Give its --name, or the CORPUS it was begun with"
             if resume
@@ -92,18 +105,32 @@ def train(
     from charlstm import runs
     from charlstm.distributed import leave
 
-    run = runs.named(name if name is not None else _name(paths[0]), runs_root)
+    if name is None:
+        name = _name(paths[0]) if repeat is None else f"{repeat}-again"
+    run = runs.named(name, runs_root)
     with _Stop() as stop:
         group = _join(device_config, (*paths, *val_paths))
-        setting = _Setting(paths, val_paths, run, device_config, open_cache(root), group, began, stop)
+        length_asked = not group.restarts and any(
+            ctx.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE for key in _LENGTHS
+        )
+        setting = _Setting(
+            paths, val_paths, run, device_config, open_cache(root), group, began, stop, verbose, length_asked
+        )
         if group.restarts:  # torchrun has begun again after a process was lost
             resume = group.agree(run.last.exists() or run.previous.exists())
             force = not resume
         with _quiet(group), run.locked() if group.first else contextlib.nullcontext():
             if resume:
-                _resume(setting, {key: values[key] for key in given})
+                _resume(setting, {key: values[key] for key in given & values.keys()})
+                return stop.exit_code
+            if group.first and run.exists() and not force:
+                raise UsageError(
+                    f"{run.folder} holds a run: --resume goes on with it, --force writes over it, or give --name"
+                )
+            if repeat is not None:
+                _repeat(setting, runs.named(repeat, runs_root), {key: values[key] for key in given & values.keys()})
             else:
-                _start(setting, config, given, force)
+                _start(setting, config, given)
         leave(group)
     return stop.exit_code
 
@@ -121,6 +148,9 @@ class _Setting:
     began: float
     """`time.monotonic()` at which the command began."""
     stop: "_Stop"
+    verbose: bool
+    length_asked: bool
+    """Whether the command line itself names a length: a finished run then gets that much more."""
 
     def load(self, config: RunConfig, tokenizer: "Tokenizer | None" = None) -> "Corpus":
         """Read the corpus; of the processes on a machine one does, and the others take it from the cache.
@@ -129,6 +159,8 @@ class _Setting:
             UsageError: where the run's time is over before the text is read.
         """
         from charlstm import console
+
+        console.plain(f"reading {' '.join(self.paths)}")  # before anything that takes long to import
         from charlstm import corpus as corpora
 
         limit = config.train.time
@@ -168,39 +200,93 @@ def _quiet(group: "Group") -> Iterator[None]:
         yield
 
 
-def _start(setting: _Setting, config: RunConfig, given: set[str], force: bool) -> None:
-    run, group = setting.run, setting.group
-    if group.first and run.exists() and not force:
-        raise UsageError(f"{run.folder} holds a run: --resume goes on with it, --force writes over it, or give --name")
+def _start(setting: _Setting, config: RunConfig, given: set[str]) -> None:
+    """Begin a run, with what the recipe chooses for this text, time and machine."""
     corpus = setting.load(config)
 
     from charlstm import console
+
+    console.plain("measuring this machine")
     from charlstm import plan as plans
 
-    prepared = plans.prepare(config, given, corpus, setting.device, setting.began, group)
-    training, plan = prepared.training, prepared.plan
-    if group.first:
-        run.create(_size(training, corpus))
+    prepared = plans.prepare(config, given, corpus, setting.device, setting.began, setting.group)
+    training = prepared.training
+    if setting.group.first:
+        setting.run.create(_size(training, corpus))
     for note in prepared.notes:
         console.warn(note)
-    _describe(run, corpus, training, plan, _why(setting.device, training.device))
-    console.table((choice.name.replace("_", " "), f"{choice.value:g}: {choice.reason}") for choice in prepared.choices)
-    _train(training, corpus, run, plan, setting.stop)
+    remark = _why(setting.device, training.device)
+    _describe(setting, corpus, training, prepared.timed.plan, remark, prepared.choices)
+    _train(setting, training, corpus, prepared.timed)
+
+
+def _repeat(setting: _Setting, original: "Run", given: dict[str, Any]) -> None:
+    """Compute a run again from its beginning, as its record says."""
+    checkpoint, _ = _last_state(original)
+    config = _changed(checkpoint.config, given, {"save_every"}, "--repeat")
+    setting, corpus = _same_text(setting, config, checkpoint)
+
+    from charlstm.plan import Timed
+    from charlstm.schedule import Plan
+    from charlstm.train import Clock, Training
+
+    training = Training(config, corpus, _same_device(checkpoint, setting), setting.group)
+    if setting.group.first:
+        setting.run.create(_size(training, corpus))
+    plan = Plan.from_dict((checkpoint.training or {})["plan"])
+    _describe(setting, corpus, training, plan, f"as {original.folder.name} was computed")
+    _train(setting, training, corpus, Timed(plan, Clock()))
 
 
 def _resume(setting: _Setting, given: dict[str, Any]) -> None:
+    """Go on with a run where it was saved last."""
     from charlstm import console
 
     run, group = setting.run, setting.group
     if not run.exists():
         raise InputOutputError(f"{run.folder}: no run to go on with; start it without --resume")
-    checkpoint, damaged = run.load_last()
-    if checkpoint.training is None:
-        raise DataError(f"{run.last}: holds weights alone; start again with --force")
+    checkpoint, damaged = _last_state(run)
     if damaged is not None and group.first:
         console.warn(f"{damaged}: going on from the state before it, step {checkpoint.step:,}")
         run.drop_damaged()
-    config = _changed(checkpoint.config, given)
+    config = _changed(checkpoint.config, given, _CHANGEABLE, "--resume")
+    setting, corpus = _same_text(setting, config, checkpoint)
+
+    from charlstm.train import Training
+
+    training = Training(config, corpus, _same_device(checkpoint, setting), group)
+    training.restore(checkpoint)
+    so_far = training.seconds
+    timed = _going_on(setting, training, corpus, checkpoint)
+    plan = timed.plan
+    if training.step >= plan.steps and training.row_step == training.step:
+        if group.restarts:  # all was done when a process was lost
+            return
+        raise UsageError(f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time")
+    if training.step > plan.steps:
+        raise UsageError(f"the run is at step {training.step:,} already; train it further with more --steps, or --time")
+    if group.first:
+        run.make_room(_size(training, corpus))
+        run.cut_metrics(training.row_step)
+    remark = f"from step {training.step:,}, {console.spoken(so_far)} so far"
+    _describe(setting, corpus, training, plan, remark)
+    _train(setting, training, corpus, timed)
+
+
+def _last_state(run: "Run") -> "tuple[Checkpoint, Exception | None]":
+    """Return a run's newest state that is whole, and what was wrong with a newer one."""
+    checkpoint, damaged = run.load_last()
+    if checkpoint.training is None:
+        raise DataError(f"{run.last}: holds weights alone; start again with --force")
+    return checkpoint, damaged
+
+
+def _same_text(setting: _Setting, config: RunConfig, checkpoint: "Checkpoint") -> "tuple[_Setting, Corpus]":
+    """Return the text that a run was begun with, and where it was found.
+
+    Raises:
+        DataError: if it is another text.
+    """
     source = checkpoint.source
     setting = dataclasses.replace(
         setting, paths=setting.paths or source.paths, val_paths=setting.val_paths or source.val_paths
@@ -212,27 +298,29 @@ def _resume(setting: _Setting, given: dict[str, Any]) -> None:
             f"{where}: not the text this run was begun with (its SHA-256 differs); "
             "restore it, or start a new run with --name"
         )
+    return setting, corpus
 
+
+def _going_on(setting: _Setting, training: "Training", corpus: "Corpus", checkpoint: "Checkpoint") -> "Timed":
+    """Return the plan of a run that goes on: its own, or one of another length if it is given one."""
     from charlstm import plan as plans
-    from charlstm.train import Plan, Training
+    from charlstm.device import threads
+    from charlstm.schedule import Plan
+    from charlstm.train import Clock
 
-    device = _same_device(checkpoint, setting)
-    training = Training(config, corpus, device, group)
-    training.restore(checkpoint)
-    plan = Plan(**checkpoint.training["plan"])
-    if any(getattr(config.train, key) != getattr(checkpoint.config.train, key) for key in _LENGTHS):
-        plan = plans.make(training, corpus, config.train, setting.began)
-    if training.step >= plan.steps and training.row_step == training.step:
-        if group.restarts:  # all was done when a process was lost
-            return
-        raise UsageError(f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time")
-    if training.step > plan.steps:
-        raise UsageError(f"the run is at step {training.step:,} already; train it further with more --steps, or --time")
-    if group.first:
-        run.make_room(_size(training, corpus))
-        run.cut_metrics(training.row_step)
-    _describe(run, corpus, training, plan, f"going on from step {training.step:,}")
-    _train(training, corpus, run, plan, setting.stop)
+    plan = Plan.from_dict((checkpoint.training or {})["plan"])
+    config, old = training.config.train, checkpoint.config.train
+    if any(getattr(config, key) != getattr(old, key) for key in _LENGTHS) or setting.length_asked:
+        return plans.make(training, corpus, config, setting.device, setting.began, plan)
+    holds = plan.at(training.step)
+    changed = dataclasses.replace(holds, step=training.step)
+    if config.evaluations != old.evaluations:
+        changed = dataclasses.replace(changed, evaluate_every=math.ceil(plan.steps / config.evaluations))
+    if holds.threads is not None:
+        changed = dataclasses.replace(changed, threads=threads())
+    if dataclasses.replace(changed, step=holds.step) != holds:
+        plan = plan.then(changed)
+    return Timed(plan, Clock())
 
 
 def _size(training: "Training", corpus: "Corpus") -> int:
@@ -243,21 +331,27 @@ def _size(training: "Training", corpus: "Corpus") -> int:
     return 4 * sum(math.prod(shape) for shape in (shapes | training_shapes(training.config, shapes)).values())
 
 
-def _changed(config: RunConfig, given: dict[str, Any]) -> RunConfig:
-    """Return the run's own configuration, with the changes a resume may make.
+def _changed(config: RunConfig, given: dict[str, Any], changeable: set[str], option: str) -> RunConfig:
+    """Return a run's own configuration, with the changes that may be made to it.
+
+    Args:
+        config: of the run.
+        given: what the user set.
+        changeable: the settings that may differ.
+        option: which calls for the run's own settings.
 
     Raises:
-        UsageError: naming an option that would make another run of it.
+        UsageError: naming a setting that would make another run of it.
     """
     parts: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         part = getattr(config, field.name)
         changes = {key: value for key, value in given.items() if hasattr(part, key) and getattr(part, key) != value}
-        fixed = sorted(set(changes) - _CHANGEABLE)
+        fixed = sorted(set(changes) - changeable)
         if fixed:
             raise UsageError(
                 f"{flag(fixed[0])} {changes[fixed[0]]}: the run was begun with {getattr(part, fixed[0])}, "
-                "which --resume cannot change; leave the option out"
+                f"which {option} cannot change; leave the option out"
             )
         if any(key in changes for key in _LENGTHS):
             changes = dict.fromkeys(_LENGTHS) | changes
@@ -266,20 +360,23 @@ def _changed(config: RunConfig, given: dict[str, Any]) -> RunConfig:
 
 
 def _same_device(checkpoint: "Checkpoint", setting: _Setting) -> "Device":
-    """Return the device that the run used, or the one asked for; warn where the result will not be the same.
+    """Return the device that the run used, or the one asked for; warn if the result will not be the same.
 
     On the same processor the run goes on with as many threads as before.
     """
     from charlstm import console
-    from charlstm.device import Device, choose, has_bf16, machine, processor
+    from charlstm.device import Device, choose, machine, precision, processor
 
     before = (checkpoint.training or {})["machine"]
     config = setting.device
     name = choose(config)
     if config.threads is None and before.get("processor") == processor(name):
         choose(dataclasses.replace(config, threads=before.get("threads")))
-    precision = before.get("precision") if config.precision == "auto" else config.precision
-    device = Device(name, "bf16" if precision == "bf16" and has_bf16(name) else "fp32")
+    asked = before.get("precision", "fp32") if config.precision == "auto" else config.precision
+    taken, note = precision(asked, name)
+    if note:
+        console.warn(note)
+    device = Device(name, taken)
     for key, value in (machine(device) | {"processes": setting.group.size}).items():
         if value != before.get(key):
             console.warn(
@@ -288,19 +385,22 @@ def _same_device(checkpoint: "Checkpoint", setting: _Setting) -> "Device":
     return device
 
 
-def _train(training: "Training", corpus: "Corpus", run: "Run", plan: "Plan", stop: "_Stop") -> None:
+def _train(setting: _Setting, training: "Training", corpus: "Corpus", timed: "Timed") -> None:
     """Run the loop and draw it."""
     from charlstm import console
+    from charlstm.schedule import Decision
     from charlstm.train import Finished
     from charlstm.train import train as loop
 
-    finished = None
-    stop.saves = True
+    run, plan, finished = setting.run, timed.plan, None
+    setting.stop.saves = True
     try:
         with console.TrainingView(plan, training) as view:
-            for record in loop(training, corpus, run, plan, stop):
+            for record in loop(training, corpus, run, plan, setting.stop, timed.clock):
                 view.show(record)
-                if isinstance(record, Finished):
+                if isinstance(record, Decision):
+                    plan = plan.then(record)
+                elif isinstance(record, Finished):
                     finished = record
     except DivergedError as error:
         raise DivergedError(
@@ -308,18 +408,30 @@ def _train(training: "Training", corpus: "Corpus", run: "Run", plan: "Plan", sto
             f"try a lower --learning-rate than {training.config.train.learning_rate:g}, or --precision fp32"
         ) from None
     assert finished is not None
-    _conclude(finished, training, run, plan)
+    _conclude(finished, training, corpus, run, plan)
 
 
 def _why(asked: DeviceConfig, device: "Device") -> str:
-    """Return in words how the precision came about."""
-    if asked.precision != "auto":
-        return "as asked for"
-    return "bf16 being measured the faster" if device.precision == "bf16" else "fp32 being the faster or the only one"
+    """Return in words how the precision came about; nothing if there was no choice."""
+    from charlstm.device import has_bf16
+
+    if asked.precision != "auto" or not has_bf16(device.name):
+        return ""
+    return "measured faster than fp32" if device.precision == "bf16" else "measured faster than bf16"
 
 
-def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", remark: str) -> None:
+def _describe(
+    setting: _Setting,
+    corpus: "Corpus",
+    training: "Training",
+    plan: "Plan",
+    remark: str,
+    choices: "Sequence[Choice]" = (),
+) -> None:
+    """Say what is trained on what, for how long, and what was chosen for it."""
     from charlstm import console, recipe
+    from charlstm.device import threads
+    from charlstm.plan import too_short
 
     config, device = training.config, training.device
     framed = corpus.tokenizer.end_id is not None
@@ -329,60 +441,83 @@ def _describe(run: "Run", corpus: "Corpus", training: "Training", plan: "Plan", 
         console.warn(f"skipped {skipped.path}: {skipped.reason}")
     if len(corpus.skipped) > 3:
         console.warn(f"skipped {len(corpus.skipped) - 3} more files that are no text")
-    model = config.model
-    parameters = recipe.parameters(model, corpus.tokenizer.vocab_size)
-    length = f"{plan.steps:,} steps, {plan.steps / training.batches.windows:.1f} epochs"
-    if config.train.time is not None and plan.deadline is not None:
-        length += f", for {console.duration(config.train.time)}"
-        if plan.steps - training.step >= recipe.MAX_EPOCHS * training.batches.windows:
-            length += " at most: reading the text more often would only teach it by heart"
-    console.table(
-        [
-            ("run", str(run.folder)),
-            (
-                "text",
-                f"{corpus.train.characters:,} characters{documents} to learn from, {corpus.val.characters:,} held out, "
-                f"vocabulary of {corpus.tokenizer.vocab_size:,}"
-                f"{ends}",
-            ),
-            ("model", f"{config.model.words}, {parameters / 1e6:.2f} M parameters"),
-            ("length", length),
-            ("device", f"{device.name}, {device.precision}, seed {config.train.seed}, {remark}"),
-        ]
-    )
+    parameters = recipe.parameters(config.model, corpus.tokenizer.vocab_size)
+    rows = [
+        ("run", str(setting.run.folder)),
+        (
+            "text",
+            f"{corpus.train.characters:,} characters{documents} to learn from, {corpus.val.characters:,} held out, "
+            f"vocabulary of {corpus.tokenizer.vocab_size:,}"
+            f"{ends}",
+        ),
+        ("model", f"{config.model.words}, {parameters / 1e6:.2f} M parameters"),
+        ("length", _length(setting, training, plan)),
+    ]
+    if plan.part is not None:
+        end = ", and all of them at the end" if plan.whole else ""
+        rows.append(("measured", f"on about {plan.part:,} of the held-out characters, always the same ones{end}"))
+    counted = f", {threads()} {'thread' if threads() == 1 else 'threads'}" if device.name == "cpu" else ""
+    remark = f" ({remark})" if remark else ""
+    rows.append(("device", f"{device.name}, {device.precision}{counted}, seed {config.train.seed}{remark}"))
+    telling = [(choice.name, choice.words) for choice in choices if setting.verbose or choice.matters]
+    console.table([*rows, *telling])
+    if note := too_short(plan, training):
+        console.warn(note)
 
 
-def _conclude(finished: "Finished", training: "Training", run: "Run", plan: "Plan") -> None:
+def _length(setting: _Setting, training: "Training", plan: "Plan") -> str:
+    """Return how long a run is, in words."""
+    from charlstm import console, recipe
+
+    left, windows, limit = plan.steps - training.step, training.batches.windows, training.config.train.time
+    steps = f"{plan.steps:,} {'step' if plan.steps == 1 else 'steps'}, {plan.steps / windows:.1f} epochs"
+    if limit is None or (training.step and not setting.length_asked):
+        return steps
+    if training.step:
+        return f"{console.spoken(limit)} more, {console.spoken(training.seconds)} so far: about {left:,} steps more"
+    if left >= recipe.MAX_EPOCHS * windows:
+        return f"{steps}, in {console.spoken(limit)} at most: more readings would only teach it by heart"
+    return f"{console.spoken(limit)}: about {steps}"
+
+
+def _conclude(finished: "Finished", training: "Training", corpus: "Corpus", run: "Run", plan: "Plan") -> None:
+    """Say how the run ended, how good it is, and what may come next."""
     from charlstm import console
 
+    steps = f"step {finished.step:,} of {plan.steps:,}"
     reasons = {
-        "done": "all steps done",
-        "patience": f"no better held-out loss in {training.misses} measurements",
-        "deadline": f"the time was up {plan.steps - finished.step:,} steps early: this machine became slower"
-        + ("" if training.row_step == finished.step else ", too slow for a last measurement"),
-        "stopped": "stopped and saved",
+        "done": f"all steps done ({steps})",
+        "patience": f"no better held-out loss in {training.misses} measurements ({steps})",
+        "deadline": f"the time is over ({steps}); this machine became too slow for a last measurement",
+        "stopped": f"stopped and saved ({steps})",
     }
-    rows = [("end", f"{reasons[finished.reason]} (step {finished.step:,} of {plan.steps:,})")]
-    if finished.best_loss is not None:
-        rows.append(
-            (
-                "held-out",
-                f"{finished.best_loss:.4f} nats a character, {finished.best_loss / math.log(2):.4f} bits "
-                f"(step {finished.best_step:,})",
-            )
-        )
-    rows.append(("trained", f"{training.characters:,} characters in {console.duration(training.seconds)}"))
-    console.table(rows)
+    rows = [("end", reasons[finished.reason])]
     plain = run.folder.parent == Path("checkpoints")
     name = run.folder.name if plain else str(run.best)
     root = "" if plain else f" --checkpoints {run.folder.parent}"
-    resume = ("resume", f"charlstm train --resume --name {run.folder.name}{root}")
-    if finished.reason == "stopped":
-        console.commands([resume])
+    resume = f"charlstm train --resume --name {run.folder.name}{root}"
     if finished.best_loss is not None:
-        console.commands([("sample", f"charlstm sample {name}"), ("evaluate", f"charlstm eval {name}")])
-    if finished.reason == "done":
-        console.commands([("go on", f"{resume[1]} --time 10m")])
+        part = f" of {corpus.val.characters:,}" if finished.scored != corpus.val.characters else ""
+        scored = f", on {finished.scored:,}{part} characters" if finished.scored is not None else ""
+        rows.append(
+            (
+                "held-out",
+                f"{finished.best_loss:.4f} nats, {finished.best_loss / math.log(2):.4f} bits per character "
+                f"(step {finished.best_step:,}{scored})",
+            )
+        )
+    else:
+        rows.append(("held-out", "not measured yet; the command below does it"))
+    rows.append(("trained", f"{training.characters:,} characters in {console.spoken(training.seconds)}"))
+    console.table(rows)
+    more = "" if finished.reason == "stopped" else " --time 10m"
+    console.commands(
+        [
+            ("sample", f"charlstm sample {name if finished.best_loss is not None else run.last}"),
+            ("evaluate", f"charlstm eval {name if finished.best_loss is not None else run.last}"),
+            ("go on", f"{resume}{more}"),
+        ]
+    )
 
 
 def _name(path: str) -> str:

@@ -152,10 +152,10 @@ def started(small: Corpus, folder: Path) -> tuple[Training, Run]:
 
 def test_training_goes_on_while_the_disk_is_full(small: Corpus, tmp_path: Path, disk: Disk) -> None:
     training, whole = started(small, tmp_path / "whole")
-    list(train(training, small, whole, Plan(12, 3)))
+    list(train(training, small, whole, Plan.of_steps(12, 3)))
     training, run = started(small, tmp_path / "run")
     unsaved, improved = [], []
-    for record in train(training, small, run, Plan(12, 3)):
+    for record in train(training, small, run, Plan.of_steps(12, 3)):
         if isinstance(record, Unsaved):
             unsaved.append(record.step)
         if isinstance(record, Evaluation):
@@ -174,7 +174,7 @@ def test_training_goes_on_while_the_disk_is_full(small: Corpus, tmp_path: Path, 
 
 def test_the_last_save_must_succeed(small: Corpus, tmp_path: Path, disk: Disk) -> None:
     training, run = started(small, tmp_path / "run")
-    records = train(training, small, run, Plan(6, 3))
+    records = train(training, small, run, Plan.of_steps(6, 3))
     with pytest.raises(InputOutputError, match="no space left"):
         for record in records:
             if isinstance(record, Evaluation):

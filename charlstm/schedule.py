@@ -1,0 +1,104 @@
+"""The length of a run and its learning rate, as functions of the step and of what was decided.
+
+A run that is given as a time has a length that the clock corrects on the way. The corrections are kept with the run, so
+that whoever repeats it needs no clock.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from charlstm.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What holds from a step on: asked for by the user, or decided by the clock."""
+
+    step: int
+    """The step from which it holds."""
+    steps: int
+    """Length of the run."""
+    evaluate_every: int
+    """Steps between two measurements."""
+    threads: int | None = None
+    """Processor threads; None if they were not for the clock to choose."""
+    anew: bool = False
+    """Whether the learning rate is from here on that of a run which had this length from its first step on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The length of a run in steps, and how it is measured: all that a repeat needs beside the settings.
+
+    A run given as a time has a length that the clock corrects on the way. Every correction is kept, so that the steps
+    after it are a function of (seed, step, plan), as those of a run given in steps are one of (seed, step).
+    """
+
+    decisions: tuple[Decision, ...]
+    """In the order of their steps; a repeat knows the later ones beforehand."""
+    part: int | None = None
+    """Ids of the held-out text that a measurement reads, always the same ones; None: all of them."""
+    whole: bool = False
+    """Whether the best weights are scored on all of the held-out text at the end, if measurements read a part."""
+
+    @classmethod
+    def of_steps(cls, steps: int, evaluate_every: int) -> "Plan":
+        """Return the plan of a run that no clock changes."""
+        return cls((Decision(0, steps, evaluate_every),))
+
+    @property
+    def steps(self) -> int:
+        """Length of the run, as far as it is decided."""
+        return self.decisions[-1].steps
+
+    def at(self, step: int) -> Decision:
+        """Return what holds at a step."""
+        return next((it for it in reversed(self.decisions) if it.step <= step), self.decisions[0])
+
+    def then(self, decision: Decision) -> "Plan":
+        """Return this plan with one decision more, which replaces those of its step and later ones."""
+        before = tuple(it for it in self.decisions if it.step < decision.step)
+        return dataclasses.replace(self, decisions=(*before, decision))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as plain JSON values."""
+        return {"steps": self.steps, "evaluate_every": self.decisions[-1].evaluate_every} | dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Plan":
+        """Rebuild what `to_dict` wrote, or an older version, whose plans never changed: a number of steps alone."""
+        names = {field.name for field in dataclasses.fields(Decision)}
+        decisions = tuple(
+            Decision(**{name: value for name, value in decision.items() if name in names})
+            for decision in values.get("decisions", ())
+        )
+        if not decisions:
+            decisions = (Decision(0, values["steps"], values["evaluate_every"]),)
+        return cls(decisions, values.get("part"), values.get("whole", False))
+
+
+def learning_rate(config: TrainConfig, step: int, plan: Plan) -> float:
+    """Return the rate of an update: a linear rise over `warmup`, then half a cosine to zero.
+
+    Where a decision changes the length of the run, the rate goes on from where it is, and reaches zero at the new end.
+    """
+    rise, anchor, fallen, steps = 1, 1, 0.0, 1
+
+    def share(at: int) -> float:
+        """Return how much of the fall is done at a step."""
+        return fallen + (1 - fallen) * (at - anchor) / max(1, steps - anchor)
+
+    for number, decision in enumerate(plan.decisions):
+        if decision.step > step:
+            break
+        if number == 0 or decision.anew or decision.step < rise:
+            rise = max(1, round(config.warmup * decision.steps))
+            anchor, fallen = rise, 0.0
+        elif decision.steps != steps:
+            anchor, fallen = decision.step, share(decision.step)
+        steps = decision.steps
+    if step < rise:
+        return config.learning_rate * (step + 1) / rise
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share(step)))

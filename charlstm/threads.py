@@ -1,0 +1,91 @@
+"""How many threads compute, and how they wait for each other; free of torch.
+
+On a machine that does nothing else, a thread for each core is best, and threads that spin while they wait for each
+other lose no time. Beside one busy program (a browser is one), spinning threads keep the very core that the thread they
+wait for would need: training beside two such programs took 20 times as long (benchmarks/README.md).
+"""
+
+import math
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+
+_SPINS = "1000"  # as fast as endless spinning on idle cores, and up to 20 times as fast beside busy programs
+_ROUNDS = 3
+_WORTH = 0.92  # share of the time that another number of threads may take to be taken instead
+
+
+def wait_politely() -> None:
+    """Have OpenMP's threads spin only briefly before they sleep, unless the user's environment says how they wait.
+
+    libgomp reads these variables once, when torch loads it: this must come before.
+    """
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = _SPINS
+
+
+def chosen_by_user() -> bool:
+    """Return whether the environment names a number of threads (torchrun does so too)."""
+    return "OMP_NUM_THREADS" in os.environ
+
+
+def fastest(
+    work: Callable[[], object], use: Callable[[int], None], now: int, most: int, seconds: float = math.inf
+) -> int:
+    """Return the number of threads in which `work` is done fastest, tried by halving and doubling the present one.
+
+    Two numbers take turns, so that what the machine does meanwhile meets both of them, and the present one is kept
+    unless another is clearly faster.
+
+    Args:
+        work: does the same work each time.
+        use: sets the number of threads.
+        now: the number of threads used now; it is set again at the end.
+        most: the largest number of threads to try.
+        seconds: that all of it should take; of longer work fewer numbers are tried, twice each.
+    """
+    best = now
+    until = time.perf_counter() + seconds
+    try:
+        for ladder in (_halves(now), _doubles(now, most)):
+            for number in ladder:
+                taken = _alternate(work, use, (best, number), until)
+                if taken[number] > _WORTH * taken[best]:
+                    break
+                best = number
+                if time.perf_counter() > until:
+                    return best
+            if best != now:
+                break
+    finally:
+        use(now)
+    return best
+
+
+def _halves(number: int) -> Iterator[int]:
+    while (number := number // 2) >= 1:
+        yield number
+
+
+def _doubles(number: int, most: int) -> Iterator[int]:
+    while number < most:
+        number = min(2 * number, most)
+        yield number
+
+
+def _alternate(
+    work: Callable[[], object], use: Callable[[int], None], numbers: tuple[int, int], until: float
+) -> dict[int, float]:
+    """Return the median seconds of the work in each of two numbers of threads, which take turns."""
+    taken: dict[int, list[float]] = {number: [] for number in numbers}
+    for turn in range(_ROUNDS + 1):
+        if turn > 1 and time.perf_counter() > until:
+            break
+        for number in numbers:
+            use(number)
+            began = time.perf_counter()
+            work()
+            if turn:  # the first one wakes threads and fills caches
+                taken[number].append(time.perf_counter() - began)
+    return {number: statistics.median(seconds) for number, seconds in taken.items()}

@@ -1,0 +1,83 @@
+import subprocess
+import sys
+
+import pytest
+
+from charlstm.threads import fastest, wait_politely
+
+
+class Work:
+    """Takes as long in each number of threads as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, costs: dict[int, float]) -> None:
+        self.costs, self.now, self.used, self.tried = costs, 0.0, 0, set[int]()
+        monkeypatch.setattr("charlstm.threads.time.perf_counter", lambda: self.now)
+
+    def use(self, number: int) -> None:
+        self.used = number
+
+    def do(self) -> None:
+        self.tried.add(self.used)
+        self.now += self.costs[self.used]
+
+
+@pytest.mark.parametrize(
+    ("costs", "now", "expected"),
+    [
+        ({2: 1.0, 1: 1.8}, 2, 2),  # an idle machine
+        ({2: 3.0, 1: 1.0}, 2, 1),  # a busy one
+        ({2: 1.0, 1: 0.97}, 2, 2),  # not worth a change
+        ({2: 1.0, 1: 1.8}, 1, 2),  # idle again
+        ({8: 4.0, 4: 2.0, 2: 1.0, 1: 1.5}, 8, 2),
+        ({8: 1.0, 4: 2.0, 2: 3.0, 1: 4.0}, 2, 8),
+        ({3: 1.0, 1: 2.0}, 3, 3),
+        ({1: 1.0}, 1, 1),
+    ],
+)
+def test_the_fastest_number_is_found(
+    monkeypatch: pytest.MonkeyPatch, costs: dict[int, float], now: int, expected: int
+) -> None:
+    work = Work(monkeypatch, costs)
+    assert fastest(work.do, work.use, now, max(costs)) == expected
+    assert work.used == now
+
+
+def test_slow_work_is_not_repeated_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(monkeypatch, {16: 10.0, 8: 9.0, 4: 8.0, 2: 7.0, 1: 6.0})
+    assert fastest(work.do, work.use, 16, 16, seconds=1.0) == 8
+    assert work.now < 80
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, "1000 None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "active"}, "None active")],
+)
+def test_the_users_own_way_of_waiting_stays(
+    monkeypatch: pytest.MonkeyPatch, before: dict[str, str], after: str
+) -> None:
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, "x")  # restored after the test
+        monkeypatch.delenv(name)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    wait_politely()
+    from os import environ
+
+    assert f"{environ.get('GOMP_SPINCOUNT')} {environ.get('OMP_WAIT_POLICY')}" == after
+
+
+def test_the_way_of_waiting_is_set_before_torch_is_loaded() -> None:
+    code = (
+        "import os, sys\n"
+        "os.environ.pop('GOMP_SPINCOUNT', None), os.environ.pop('OMP_WAIT_POLICY', None)\n"
+        "seen = []\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch': seen.append(os.environ.get('GOMP_SPINCOUNT')); sys.exit(print(seen[0]))\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from charlstm.__main__ import main\n"
+        "sys.argv = ['charlstm', 'probe', '--lag=1', '--time=1s']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["1000"], done.stderr

@@ -6,7 +6,7 @@ import functools
 import math
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 
 from charlstm.config import DeviceConfig
 from charlstm.errors import UsageError
-from charlstm.threads import chosen_by_user, fastest
+from charlstm.threads import Item, adapted, chosen_by_user, fastest
 
 _DEFAULT_THREADS = torch.get_num_threads()
 
@@ -107,6 +107,11 @@ def use_fastest_threads(work: Callable[[], object], most: int | None, seconds: f
     """
     if most is not None and most > 1:
         use_threads(fastest(work, use_threads, threads(), most, seconds))
+
+
+def in_fastest_threads(items: Iterable[Item], config: DeviceConfig, name: str) -> Iterator[Item]:
+    """Pass on what `items` makes, made in as many threads as are fastest, unless the user named their number."""
+    return adapted(items, use_threads, threads(), most_threads(config, name))
 
 
 def machine(device: Device) -> dict[str, str | int]:

@@ -9,11 +9,17 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 _SPINS = "1000"  # as fast as endless spinning on idle cores, and up to 20 times as fast beside busy programs
 _ROUNDS = 3
+_TURNS = 2
+_REST = 16  # items between two trials
+_SLOWER = 1.5  # times the least time of an item from which another number is tried
 _WORTH = 0.92  # share of the time that another number of threads may take to be taken instead
+
+Item = TypeVar("Item")
 
 
 def wait_politely() -> None:
@@ -61,6 +67,54 @@ def fastest(
     finally:
         use(now)
     return best
+
+
+def adapted(items: Iterable[Item], use: Callable[[int], None], now: int, most: int | None) -> Iterator[Item]:
+    """Pass on what `items` makes, and have it made in as many threads as are fastest.
+
+    The items are taken as equal work. Two numbers of threads take turns for a few of them, at the beginning and again
+    when they come much more slowly than before, or while fewer threads than possible compute.
+
+    Args:
+        items: makes each item as it is asked for.
+        use: sets the number of threads.
+        now: the number of threads used now.
+        most: the largest number to try; None leaves the number as it is.
+    """
+    best, least, rest, smaller = now, math.inf, 1, True  # the first item comes late in whatever number
+    turns: list[int] = []
+    taken: dict[int, float] = {}
+    making = iter(items)
+    while True:
+        number = turns.pop(0) if turns else best
+        if most is not None:
+            use(number)
+        began = time.perf_counter()
+        try:
+            item = next(making)
+        except StopIteration:
+            return
+        seconds = time.perf_counter() - began
+        yield item
+        if most is None or most == 1:
+            continue
+        if number in taken:
+            taken[number] += seconds
+            if not turns:
+                (other,) = taken.keys() - {best}
+                better = taken[other] < _WORTH * taken[best]
+                least = min(taken.values()) / _TURNS
+                best, smaller, rest = (other, smaller, 1) if better else (best, not smaller, _REST)
+                taken = {}
+            continue
+        rest -= 1
+        if rest <= 0 and (least == math.inf or seconds > _SLOWER * least or best < most):
+            other = max(1, best // 2) if smaller else min(2 * best, most)
+            if other == best:
+                other, smaller = (min(2 * best, most), False) if smaller else (max(1, best // 2), True)
+            turns, taken = [best, other] * _TURNS, {best: 0.0, other: 0.0}
+        elif rest > 0:
+            least = min(least, seconds)
 
 
 def _halves(number: int) -> Iterator[int]:

@@ -1,9 +1,10 @@
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
-from charlstm.threads import fastest, wait_politely
+from charlstm.threads import adapted, fastest, wait_politely
 
 
 class Work:
@@ -46,6 +47,40 @@ def test_slow_work_is_not_repeated_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
     work = Work(monkeypatch, {16: 10.0, 8: 9.0, 4: 8.0, 2: 7.0, 1: 6.0})
     assert fastest(work.do, work.use, 16, 16, seconds=1.0) == 8
     assert work.now < 80
+
+
+def read(work: Work, count: int, most: int | None, busy: set[int]) -> list[int]:
+    """Return the numbers of threads that items were made in; one thread is as fast as ever while others are busy."""
+    used = []
+
+    def items() -> Iterator[None]:
+        for number in range(count):
+            used.append(work.used)
+            work.now += work.costs[work.used] * (5 if number in busy and work.used > 1 else 1)
+            yield
+
+    work.used = max(work.costs)
+    list(adapted(items(), work.use, work.used, most))
+    return used
+
+
+def test_items_are_made_in_as_many_threads_as_are_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(monkeypatch, {2: 1.0, 1: 1.7})
+    idle = read(work, 300, 2, set())
+    assert idle.count(1) == 2  # one trial
+    busy = read(work, 300, 2, set(range(300)))
+    assert busy.count(2) < 40  # now and then, whether the others are idle again
+    changing = read(work, 300, 2, set(range(100, 200)))
+    assert changing[:100].count(1) <= 2
+    assert changing[110:200].count(1) > 75
+    assert changing[230:].count(2) > 60
+    assert read(work, 50, None, set(range(50))) == [2] * 50
+    assert read(Work(monkeypatch, {1: 1.0}), 50, 1, set()) == [1] * 50
+
+
+def test_of_many_threads_the_best_number_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = read(Work(monkeypatch, {16: 4.0, 8: 2.0, 4: 1.0, 2: 1.5, 1: 3.0}), 200, 16, set())
+    assert used[50:].count(4) > 120
 
 
 @pytest.mark.parametrize(

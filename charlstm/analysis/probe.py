@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from charlstm.cells import CELLS
-from charlstm.config import ModelConfig, ProbeConfig
+from charlstm.config import DeviceConfig, ModelConfig, ProbeConfig
+from charlstm.device import in_fastest_threads
 from charlstm.model import CharLSTM
 
 SYMBOLS = 8
@@ -74,8 +75,27 @@ def probe(cell: str, lag: int, config: ProbeConfig) -> Iterator[Training | Recal
         model.chrono(lag)
     # In float64: what is left of some gradients is too small a number for fp32.
     norm = gradient_norm(copy.deepcopy(model).double(), *sequences(lag, _STREAMS, source))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0, fused=True)
     step, checking, reported = 0, 0.0, began
+    losses = _train(model, lag, config.learning_rate, source)
+    for step, loss in enumerate(in_fastest_threads(losses, DeviceConfig(), "cpu"), 1):
+        now = time.monotonic()
+        if now - reported > _REPORT_SECONDS:
+            reported = now
+            yield Training(cell, lag, step, loss, now - began)
+        if now - began >= config.time:
+            break
+        if loss < -math.log(_ENOUGH) * 10 and checking < _CHECK_SHARE * (now - began):
+            done = recall(model, lag, _CHECKED, source) >= _ENOUGH
+            checking += time.monotonic() - now
+            if done:
+                break
+    seconds = time.monotonic() - began
+    yield Recall(cell, lag, recall(model, lag, _FRESH, source), 1 / SYMBOLS, step, seconds, norm, chrono)
+
+
+def _train(model: CharLSTM, lag: int, learning_rate: float, source: torch.Generator) -> Iterator[float]:
+    """Update the model on new sequences for as long as it is asked to; yield the loss of each batch in nats."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0, fused=True)
     while True:
         ids, symbols = sequences(lag, _STREAMS, source)
         loss = F.cross_entropy(answers(model, ids), symbols)
@@ -83,20 +103,7 @@ def probe(cell: str, lag: int, config: ProbeConfig) -> Iterator[Training | Recal
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
-        step += 1
-        now = time.monotonic()
-        if now - reported > _REPORT_SECONDS:
-            reported = now
-            yield Training(cell, lag, step, loss.item(), now - began)
-        if now - began >= config.time:
-            break
-        if loss.item() < -math.log(_ENOUGH) * 10 and checking < _CHECK_SHARE * (now - began):
-            done = recall(model, lag, _CHECKED, source) >= _ENOUGH
-            checking += time.monotonic() - now
-            if done:
-                break
-    seconds = time.monotonic() - began
-    yield Recall(cell, lag, recall(model, lag, _FRESH, source), 1 / SYMBOLS, step, seconds, norm, chrono)
+        yield loss.item()
 
 
 def sequences(lag: int, number: int, source: torch.Generator) -> tuple[Tensor, Tensor]:

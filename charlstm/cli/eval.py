@@ -137,10 +137,14 @@ def evaluate(
     cache = open_cache(root)
     what, part = ("", None) if lines else texts.scored(loaded, text, split, encoding, cache)
 
-    from charlstm.device import Device, choose
+    from charlstm import device as devices
     from charlstm.model import CharLSTM
 
-    chosen = Device(choose(device_config), "bf16" if precision == "bf16" else "fp32")
+    name = devices.choose(device_config)
+    taken, note = devices.precision("bf16" if precision == "bf16" else "fp32", name)
+    if note:
+        console.warn(note)
+    chosen = devices.Device(name, taken)
     model = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights).to(chosen.name)
     if part is None:
         assert text is not None
@@ -148,7 +152,7 @@ def evaluate(
     elif context:
         _reach(loaded, model, part, chosen, cache, every, as_json=as_json)
     else:
-        subject = _Subject(path, loaded, model, what, part, chosen, cold)
+        subject = _Subject(path, loaded, model, what, part, chosen, device_config, cold)
         measured = _measure(subject, cache, {name for name, given in more.items() if given})
         if as_json:
             console.Output().json(_row(measured, cold))
@@ -174,6 +178,7 @@ class _Subject:
     """The text, in words."""
     part: "Split"
     device: "Device"
+    device_config: DeviceConfig
     cold: int | None
 
 
@@ -247,7 +252,9 @@ def _scored(subject: _Subject, read: "Iterator[tuple[Tensor, Batch]]", what: str
     """Add up what is read of a text."""
     from charlstm import console
     from charlstm import evaluate as evaluation
+    from charlstm.device import in_fastest_threads
 
+    read = in_fastest_threads(read, subject.device_config, subject.device.name)
     began = time.perf_counter()
     cells = evaluation.Cells(len(subject.part.ids))
     with console.bar(what) as report:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -139,10 +140,15 @@ def test_the_start_of_a_run_says_what_was_chosen_and_what_was_given(
     err = charlstm("train", "corpus.txt", "--steps=2", "--seq-length=16", "--config=c.toml").err
     said = {line.split("  ")[0]: " ".join(line.split()) for line in err.splitlines()}
     assert "lstm, 1 x 256" in said["model"]
-    assert "hidden size 256: the run can read" in said["hidden size"]
-    assert said["dropout"] == "dropout 0.3: as given"
-    assert said["seq length"] == "seq length 16: as given"
-    assert said["batch size"].startswith("batch size 4: streams side by side, few because the text is short")
+    assert re.match(r"size 1 x 256: .* characters to read for .* weights$", said["size"])
+    assert said["dropout"].startswith("dropout 0.3, recurrent 0")
+    assert said["dropout"].endswith(", --dropout as given")
+    assert said["streams"] == "streams 4: few, as the text is short (56 steps per epoch)"
+    assert not {"window", "rate"} & set(said)
+    whole = charlstm("train", "corpus.txt", "--steps=2", "--seq-length=16", "--name=again", "--verbose").err
+    said = {line.split("  ")[0]: " ".join(line.split()) for line in whole.splitlines()}
+    assert said["window"] == "window 16: as given"
+    assert said["rate"].startswith("rate 0.004: the highest of the run")
     config = json.loads(charlstm("info", "corpus", "--json").out)["config"]
     assert (config["model"]["dropout"], config["train"]["batch_size"]) == (0.3, 4)
 
@@ -282,17 +288,41 @@ def test_resume_falls_back_to_the_generation_before(charlstm: Command, text: str
     assert [json.loads(row)["step"] for row in rows] == [3, 6]
 
 
-def test_time_is_the_length_of_the_run(charlstm: Command, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Measured as slower than any machine is with so small a model, so that the deadline does not come first.
-    monkeypatch.setattr("charlstm.plan.step_seconds", lambda *_: 0.5)
+@pytest.mark.slow
+def test_a_run_given_as_a_time_is_repeated_bit_for_bit(charlstm: Command, text: str) -> None:
     write_text(text)
-    assert charlstm("train", "corpus.txt", "--time=80s", *SMALL).code == 0
-    first = checkpoints.load(Path("checkpoints/corpus/last.safetensors"))
-    assert 100 < first.step < 160  # of 80 s
-    # The same number of steps gives the same model.
-    assert charlstm("train", "corpus.txt", "--steps", first.step, "--name=again", *SMALL).code == 0
-    second = checkpoints.load(Path("checkpoints/again/last.safetensors"))
-    assert first.tensors["output.weight"].tobytes() == second.tensors["output.weight"].tobytes()
+    first = charlstm("train", "corpus.txt", "--time=4s", *SMALL)
+    assert first.code == 0, first.err
+    assert "reading corpus.txt\nmeasuring this machine\n" in first.err
+    assert "go on    charlstm train --resume --name corpus --time 10m" in first.err
+    again = charlstm("train", "--repeat=corpus")
+    assert again.code == 0, again.err
+    one, other = (checkpoints.load(Path(f"checkpoints/{name}/last.safetensors")) for name in ("corpus", "corpus-again"))
+    assert one.step > 50
+    assert one.training is not None
+    assert other.training is not None
+    assert one.training["plan"] == other.training["plan"]
+    assert {name: it.tobytes() for name, it in one.tensors.items()} == {
+        name: it.tobytes() for name, it in other.tensors.items()
+    }
+    refused = charlstm("train", "--repeat=corpus", "--name=x", "--seed=9")
+    assert (refused.code, "which --repeat cannot change" in one_line(refused.err)) == (2, True)
+    assert charlstm("train", "--repeat=corpus").code == 2  # corpus-again is there
+    assert charlstm("train", "--repeat=corpus", "--resume").code == 2
+    assert charlstm("train", "--repeat=nothing").code == 74
+
+
+def test_a_finished_run_gets_more_time(charlstm: Command, text: str) -> None:
+    write_text(text)
+    assert charlstm("train", "corpus.txt", "--steps=120", *SMALL).code == 0
+    more = charlstm("train", "corpus.txt", "--resume", "--time=2s")
+    assert more.code == 0, more.err
+    assert re.search(r"length +2 s more, \d+ s so far: about [\d,]+ steps more", more.err)
+    last = checkpoints.load(Path("checkpoints/corpus/last.safetensors"))
+    assert last.step > 140
+    again = charlstm("train", "corpus.txt", "--resume", "--time=2s")  # the same time once more is more
+    assert again.code == 0, again.err
+    assert checkpoints.load(Path("checkpoints/corpus/last.safetensors")).step > last.step
 
 
 @pytest.mark.slow

@@ -320,7 +320,7 @@ def _going_on(setting: _Setting, training: "Training", corpus: "Corpus", checkpo
         changed = dataclasses.replace(changed, threads=threads())
     if dataclasses.replace(changed, step=holds.step) != holds:
         plan = plan.then(changed)
-    return Timed(plan, Clock())
+    return plans.Timed(plan, Clock())
 
 
 def _size(training: "Training", corpus: "Corpus") -> int:

@@ -9,15 +9,26 @@ from charlstm.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("2h", 7200), ("1.5m", 90), (" 3 s ", 3)]
+    ("text", "seconds"),
+    [
+        ("90", 90),
+        ("90s", 90),
+        ("5m", 300),
+        ("2h", 7200),
+        ("1.5m", 90),
+        (" 3 s ", 3),
+        ("1m30s", 90),
+        ("2h 5m", 7500),
+        ("1h1m1s", 3661),
+    ],
 )
 def test_durations(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "-5s", "5 minutes", "1e3", "nan", "5m30s", "\u0665m"])
+@pytest.mark.parametrize("text", ["", "m", "-5s", "5 minutes", "1e3", "nan", "30s5m", "1m1m", "\u0665m"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(UsageError, match="90s, 5m or 2h"):
+    with pytest.raises(UsageError, match="90s, 5m, 1m30s or 2h"):
         duration(text)
 
 

@@ -493,7 +493,7 @@ def _conclude(finished: "Finished", training: "Training", corpus: "Corpus", run:
     }
     rows = [("end", reasons[finished.reason])]
     plain = run.folder.parent == Path("checkpoints")
-    name = run.folder.name if plain else str(run.best)
+    name = run.folder.name if plain else str(run.last if finished.best_loss is None else run.best)
     root = "" if plain else f" --checkpoints {run.folder.parent}"
     resume = f"charlstm train --resume --name {run.folder.name}{root}"
     if finished.best_loss is not None:
@@ -513,8 +513,8 @@ def _conclude(finished: "Finished", training: "Training", corpus: "Corpus", run:
     more = "" if finished.reason == "stopped" else " --time 10m"
     console.commands(
         [
-            ("sample", f"charlstm sample {name if finished.best_loss is not None else run.last}"),
-            ("evaluate", f"charlstm eval {name if finished.best_loss is not None else run.last}"),
+            ("sample", f"charlstm sample {name}"),
+            ("evaluate", f"charlstm eval {name}"),
             ("go on", f"{resume}{more}"),
         ]
     )

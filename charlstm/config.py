@@ -60,7 +60,8 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-_DURATION = re.compile(r"\s*(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s?)?\s*", re.ASCII)
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile(rf"\s*(?:{_NUMBER}\s*h)?\s*(?:{_NUMBER}\s*m)?\s*(?:{_NUMBER}\s*s?)?\s*", re.ASCII)
 
 
 def duration(text: str) -> float:

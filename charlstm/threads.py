@@ -81,40 +81,63 @@ def adapted(items: Iterable[Item], use: Callable[[int], None], now: int, most: i
         now: the number of threads used now.
         most: the largest number to try; None leaves the number as it is.
     """
-    best, least, rest, smaller = now, math.inf, 1, True  # the first item comes late in whatever number
-    turns: list[int] = []
-    taken: dict[int, float] = {}
-    making = iter(items)
+    if most is None or most == 1:
+        yield from items
+        return
+    tuner, making = _Tuner(now, most), iter(items)
     while True:
-        number = turns.pop(0) if turns else best
-        if most is not None:
-            use(number)
+        use(tuner.number)
         began = time.perf_counter()
         try:
             item = next(making)
         except StopIteration:
             return
-        seconds = time.perf_counter() - began
+        tuner.took(time.perf_counter() - began)
         yield item
-        if most is None or most == 1:
-            continue
-        if number in taken:
-            taken[number] += seconds
-            if not turns:
-                (other,) = taken.keys() - {best}
-                better = taken[other] < _WORTH * taken[best]
-                least = min(taken.values()) / _TURNS
-                best, smaller, rest = (other, smaller, 1) if better else (best, not smaller, _REST)
-                taken = {}
-            continue
-        rest -= 1
-        if rest <= 0 and (least == math.inf or seconds > _SLOWER * least or best < most):
-            other = max(1, best // 2) if smaller else min(2 * best, most)
-            if other == best:
-                other, smaller = (min(2 * best, most), False) if smaller else (max(1, best // 2), True)
-            turns, taken = [best, other] * _TURNS, {best: 0.0, other: 0.0}
-        elif rest > 0:
-            least = min(least, seconds)
+
+
+class _Tuner:
+    """Says in how many threads the next piece of work is done, and is told how long it took."""
+
+    def __init__(self, now: int, most: int) -> None:
+        self._best, self._most = now, most
+        self._least = math.inf  # seconds of a piece in the best number
+        self._rest = 1  # pieces before the next trial; the first one comes late in whatever number
+        self._fewer = True  # whether the next trial is of fewer threads
+        self._turns: list[int] = []  # what is still to be tried
+        self._taken: dict[int, float] = {}
+
+    @property
+    def number(self) -> int:
+        return self._turns[0] if self._turns else self._best
+
+    def took(self, seconds: float) -> None:
+        if self._turns:
+            self._taken[self._turns.pop(0)] += seconds
+            if not self._turns:
+                self._conclude()
+            return
+        self._rest -= 1
+        if self._rest > 0:
+            self._least = min(self._least, seconds)
+        elif self._least == math.inf or seconds > _SLOWER * self._least or self._best < self._most:
+            other = self._neighbour()
+            self._turns, self._taken = [self._best, other] * _TURNS, {self._best: 0.0, other: 0.0}
+
+    def _neighbour(self) -> int:
+        fewer, more = max(1, self._best // 2), min(2 * self._best, self._most)
+        if (fewer if self._fewer else more) == self._best:
+            self._fewer = not self._fewer
+        return fewer if self._fewer else more
+
+    def _conclude(self) -> None:
+        """End a trial: a number that was clearly better is followed further in its direction."""
+        (other,) = self._taken.keys() - {self._best}
+        if self._taken[other] < _WORTH * self._taken[self._best]:
+            self._best, self._rest = other, 1
+        else:
+            self._fewer, self._rest = not self._fewer, _REST
+        self._least = self._taken[self._best] / _TURNS
 
 
 def _halves(number: int) -> Iterator[int]:

@@ -299,7 +299,6 @@ def test_a_run_given_as_a_time_is_repeated_bit_for_bit(charlstm: Command, text: 
     again = charlstm("train", "--repeat=corpus")
     assert again.code == 0, again.err
     one, other = (checkpoints.load(Path(f"checkpoints/{name}/last.safetensors")) for name in ("corpus", "corpus-again"))
-    assert one.step > 1
     assert one.training is not None
     assert other.training is not None
     assert one.training["plan"] == other.training["plan"]

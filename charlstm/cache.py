@@ -1,4 +1,4 @@
-"""The folder of prepared corpora: found by what they hold, written whole or not at all, checked on use."""
+"""The folder of prepared corpora: found by content, written whole or not at all, checked on use, limited in size."""
 
 import contextlib
 import json
@@ -8,10 +8,11 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from charlstm.config import CACHE_LIMIT
 from charlstm.errors import InputOutputError, os_reason
 
 _SUMMARY = "corpus.json"
@@ -38,23 +39,44 @@ class Entry:
     @property
     def size(self) -> int:
         """Bytes on the disk."""
-        return sum(file.stat().st_size for file in self.folder.iterdir())
+        return _size(self.folder)
+
+    @property
+    def used(self) -> float:
+        """When it was last used, in seconds since 1970; 0 if another process has removed it."""
+        try:
+            return (self.folder / _SUMMARY).stat().st_mtime
+        except OSError:
+            return 0.0
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder with a folder for each prepared corpus."""
+    """A folder with a folder for each prepared corpus.
+
+    When a corpus is stored and all of them together have more than `limit` bytes, the least recently used ones are
+    removed; but none that was found or stored by way of this object, which may still be read.
+    """
 
     root: Path
+    limit: int = CACHE_LIMIT
+    _in_use: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def find(self, key: str) -> Entry | None:
-        """Return the corpus of this key, or None where there is none; a damaged one is removed."""
+        """Return the corpus of this key, or None if there is none; a damaged one is removed."""
         entry = _entry(self.root / key)
         if entry is None:
             return None
+        self._in_use.add(key)
+        with contextlib.suppress(OSError):  # of another user, perhaps
+            os.utime(entry.folder / _SUMMARY)
         for name, (size, checksum) in entry.summary["files"].items():
             file = entry.folder / name
-            if not file.is_file() or file.stat().st_size != size or _checksum(file) != checksum:
+            try:
+                whole = file.stat().st_size == size and _checksum(file) == checksum
+            except OSError:
+                whole = False
+            if not whole:
                 shutil.rmtree(entry.folder, ignore_errors=True)
                 return None
         return entry
@@ -81,10 +103,10 @@ class Cache:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def store(self, folder: Path, key: str, summary: dict[str, Any]) -> Entry:
-        """Make an unfinished folder the corpus of this key."""
+        """Make an unfinished folder the corpus of this key, and keep the cache within its limit."""
         files = {file.name: (file.stat().st_size, _checksum(file)) for file in folder.iterdir()}
-        with (folder / _SUMMARY).open("w", encoding="utf-8") as file:
-            json.dump(summary | {"files": files}, file)
+        content = json.dumps(summary | {"files": files})
+        (folder / _SUMMARY).write_text(content, encoding="utf-8")
         place = self.root / key
         shutil.rmtree(place, ignore_errors=True)
         with contextlib.suppress(FileExistsError):  # another process was faster: its work is as good
@@ -94,24 +116,34 @@ class Cache:
                 if not place.is_dir():
                     raise
                 raise FileExistsError from error
-        entry = _entry(place)
-        assert entry is not None
-        return entry
+        self._in_use.add(key)
+        self._evict()
+        return Entry(place, json.loads(content))
 
     def entries(self) -> Iterator[Entry]:
         """Yield what there is, in the order of the folders' names."""
         if self.root.is_dir():
             for folder in sorted(self.root.iterdir()):
-                if entry := _entry(folder):
+                if not folder.name.startswith(_UNFINISHED) and (entry := _entry(folder)):
                     yield entry
 
     def clear(self) -> int:
         """Remove all prepared corpora and what was left unfinished; return the bytes that became free."""
         freed = 0
         for folder in [entry.folder for entry in self.entries()] + [*self.root.glob(f"{_UNFINISHED}*")]:
-            freed += sum(file.stat().st_size for file in folder.iterdir())
+            freed += _size(folder)
             shutil.rmtree(folder)
         return freed
+
+    def _evict(self) -> None:
+        entries = sorted(self.entries(), key=lambda entry: entry.used)
+        sizes = [entry.size for entry in entries]
+        excess = sum(sizes) - self.limit
+        for entry, size in zip(entries, sizes, strict=True):
+            if excess <= 0:
+                return
+            if entry.folder.name not in self._in_use and _remove(entry.folder):
+                excess -= size
 
     def _remove_stale(self) -> None:
         for folder in self.root.glob(f"{_UNFINISHED}*"):
@@ -126,6 +158,26 @@ def _entry(folder: Path) -> Entry | None:
     except (OSError, ValueError):
         return None
     return Entry(folder, summary) if isinstance(summary, dict) and "files" in summary else None
+
+
+def _size(folder: Path) -> int:
+    """Return the bytes of a folder's files, of which another process may be removing some."""
+    total = 0
+    with contextlib.suppress(OSError):
+        for file in folder.iterdir():
+            total += file.stat().st_size
+    return total
+
+
+def _remove(folder: Path) -> bool:
+    """Remove a folder, first under its own name, so that no other process finds it with half of its files."""
+    gone = folder.with_name(f"{_UNFINISHED}{folder.name}-{os.getpid()}")
+    try:
+        folder.rename(gone)
+    except OSError:  # another process was faster, or has it open where that forbids it
+        return False
+    shutil.rmtree(gone, ignore_errors=True)
+    return True
 
 
 def _checksum(file: Path) -> int:

@@ -72,6 +72,17 @@ def duration(text: str) -> float:
     return sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
 
 
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", re.ASCII | re.IGNORECASE)
+
+
+def size(text: str) -> int:
+    """Return the bytes in `500MB`, `10GB` or `2000`; raises `UsageError` on anything else."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a size: write it like 500MB or 10GB")
+    return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
+
+
 def field_type(owner: type, name: str) -> tuple[type, bool]:
     """Return the plain type of a field (`int` for `int | None`), and whether None is allowed."""
     hint = typing.get_type_hints(owner)[name]
@@ -154,6 +165,12 @@ class TextConfig(Settings):
         above=0,
         below=1,
     )
+    deduplicate: bool | None = option(
+        None,
+        "Leave held-out documents that also occur in the training text out of the held-out part. "
+        "With --no-deduplicate, files that are links to others or have the same content are also read again.",
+        adapts="if whole documents are held out",
+    )
 
     def __post_init__(self) -> None:
         """Check the values, and that there is one way to tell the documents apart."""
@@ -169,6 +186,9 @@ class TextConfig(Settings):
         escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
         return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], self.separator or "")
 
+
+CACHE_LIMIT = 10 * 10**9
+"""Bytes that all prepared corpora together may have by default."""
 
 CELLS = ("lstm", "peephole", "coupled", "gru", "rnn")
 
@@ -339,8 +359,9 @@ class RunConfig:
         """Rebuild what `to_dict` wrote; raises `UsageError` if a part is missing or a value does not fit."""
         if not all(isinstance(values.get(part), dict) for part in ("text", "model", "train")):
             raise UsageError("the configuration does not have the parts text, model and train")
+        # A run begun before there was this setting goes on with the text it had, duplicates included.
         return cls(
-            text=TextConfig.from_dict(values["text"]),
+            text=TextConfig.from_dict({"deduplicate": False} | values["text"]),
             model=ModelConfig.from_dict(values["model"]),
             train=TrainConfig.from_dict(values["train"]),
         )

@@ -4,12 +4,16 @@ The text streams through twice. First it is gathered: every character becomes a 
 which characters first appear, and the documents' ends are noted. Then it is known how long the text is, so what is held
 out, so the vocabulary of the rest; and the numbers become ids, the documents get their frames, and the parts are stored
 in the cache.
+
+What is held out should not be learnt from: files that repeat others are read once, and held-out documents that also
+occur in the training part are counted, and left out if that is wanted.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from charlstm import files as filing
+from charlstm import repeats
 from charlstm.cache import Cache, Entry, default_root
 from charlstm.config import TextConfig
 from charlstm.errors import DataError, InputOutputError
-from charlstm.files import Codes, File
+from charlstm.files import Codes, Listed, Listing, Repeat, Skipped
+from charlstm.repeats import Pieces, Positions
 from charlstm.tokenizer import (
     ByteTokenizer,
     CharTokenizer,
@@ -32,7 +38,7 @@ from charlstm.tokenizer import (
     widths,
 )
 
-_SCHEMA = 1
+_SCHEMA = 2
 _BLOCK = 1 << 20  # ids handled at a time
 _CODE_POINTS = 0x110000
 _MANY_DOCUMENTS = 20  # from which whole documents are held out
@@ -40,15 +46,6 @@ _MOST_HELD_OUT = 1_000_000  # characters: an evaluation of more would only take 
 
 Watch = Callable[[int, int], None]
 """Told how many bytes were read, and how many there are (0 where that is not known)."""
-Positions = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A file of a folder that is no text."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -84,6 +81,60 @@ class Source:
     val_sha256: str | None = None
 
 
+_KINDS = {
+    "named": ("file named more than once", "files named more than once"),
+    "link": ("link to a file already read", "links to files already read"),
+    "content": ("file with the same content as another", "files with the same content as others"),
+}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Which files that paths lead to add nothing to a text."""
+
+    skipped: tuple[Skipped, ...] = ()
+    """What was found in folders and is no text."""
+    repeats: tuple[Repeat, ...] = ()
+    """Files that repeat others."""
+    once: bool = True
+    """Whether each of those was left out; otherwise they were read as often as there are."""
+
+    def notes(self) -> list[str]:
+        """Return what a user should know of it, a line each."""
+        notes = [f"skipped {skipped.path}: {skipped.reason}" for skipped in self.skipped[:3]]
+        if len(self.skipped) > 3:
+            notes.append(f"skipped {len(self.skipped) - 3:,} more files")
+        for kind, names in _KINDS.items():
+            repeats = [repeat for repeat in self.repeats if repeat.kind == kind]
+            if repeats:
+                first = repeats[0]
+                example = first.path if first.path == first.original else f"{first.path}, the same as {first.original}"
+                such = "" if len(repeats) == 1 else "such as "
+                reading = "not read again" if self.once else "read again each time"
+                notes.append(f"{len(repeats):,} {names[len(repeats) > 1]}: {reading} ({such}{example})")
+        return notes
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Held-out documents that also occur in the training text."""
+
+    documents: int = 0
+    of: int = 0
+    """How many documents there were to hold out."""
+    dropped: bool = False
+    """Whether the documents that occur in both were left out of the held-out part."""
+
+    def notes(self) -> list[str]:
+        """Return what a user should know of it: a line, or none."""
+        if not self.documents:
+            return []
+        which = "the held-out text" if self.of == 1 else f"{self.documents:,} of {self.of:,} held-out documents"
+        verb = "occurs" if self.of == 1 else "occur"
+        outcome = "left out of the held-out part" if self.dropped else "the model is scored on what it has learnt from"
+        return [f"{which} also {verb} in the training text: {outcome}"]
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A text ready to train on."""
@@ -92,7 +143,15 @@ class Corpus:
     tokenizer: Tokenizer
     train: Split
     val: Split
-    skipped: tuple[Skipped, ...] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """Of the files with the training text."""
+    val_left_out: LeftOut = field(default_factory=LeftOut)
+    """Of the files with the held-out text."""
+    overlap: Overlap = field(default_factory=Overlap)
+
+    def notes(self) -> list[str]:
+        """Return what a user should know of how the text was read, a line each."""
+        return [*self.left_out.notes(), *self.val_left_out.notes(), *self.overlap.notes()]
 
 
 @dataclass(frozen=True)
@@ -102,7 +161,7 @@ class Text:
     split: Split
     tokenizer: Tokenizer
     sha256: str
-    skipped: tuple[Skipped, ...] = ()
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def load(
@@ -132,15 +191,13 @@ def load(
     cache = cache or Cache(default_root())
     share = 0.0 if val_paths else config.val_fraction
     prepared = _prepare(paths, config, tokenizer, share, cache, watch)
-    skipped, val_sha256 = prepared.skipped, None
-    if val_paths:
-        held_out = _prepare(val_paths, config, prepared.tokenizer, 0, cache, watch)
-        val, val_sha256 = held_out.parts[0], held_out.sha256
-        skipped += held_out.skipped
-    else:
-        val = prepared.parts[1]
-    source = Source(tuple(paths), prepared.sha256, prepared.characters, tuple(val_paths), val_sha256)
-    return Corpus(source, prepared.tokenizer, prepared.parts[0], val, skipped)
+    source = Source(tuple(paths), prepared.sha256, prepared.characters, tuple(val_paths))
+    train, tokenizer = prepared.parts[0], prepared.tokenizer
+    if not val_paths:
+        return Corpus(source, tokenizer, train, prepared.parts[1], prepared.left_out, overlap=prepared.overlap)
+    held_out = _prepare(val_paths, config, tokenizer, 0, cache, watch, against=prepared)
+    source = replace(source, val_sha256=held_out.sha256)
+    return Corpus(source, tokenizer, train, held_out.parts[0], prepared.left_out, held_out.left_out, held_out.overlap)
 
 
 def load_text(
@@ -153,12 +210,23 @@ def load_text(
 ) -> Text:
     """Read a whole text as a model reads it; it raises what `load` raises."""
     prepared = _prepare(paths, config, tokenizer, 0, cache or Cache(default_root()), watch)
-    return Text(prepared.parts[0], prepared.tokenizer, prepared.sha256, prepared.skipped)
+    return Text(prepared.parts[0], prepared.tokenizer, prepared.sha256, prepared.left_out)
 
 
-def fingerprint(paths: Sequence[str]) -> str:
-    """Return the SHA-256 by which a corpus is known, of files that can be read twice."""
-    return _combined(filing.fingerprints(list(filing.expand(paths))))
+def fingerprint(paths: Sequence[str], *, once: bool = True) -> str:
+    """Return the SHA-256 by which a corpus is known, of files that can be read twice.
+
+    Args:
+        paths: files and folders.
+        once: whether files that repeat others are left out, as they are unless `TextConfig.deduplicate` is False.
+    """
+    return _combined([str(listed.sha256) for listed in filing.listing(paths).chosen(once=once)])
+
+
+def is_text(paths: Sequence[str], sha256: str) -> bool:
+    """Return whether a corpus is known by this SHA-256, whether files that repeat others are left out or not."""
+    listing = filing.listing(paths)
+    return sha256 in {_combined([str(it.sha256) for it in listing.chosen(once=once)]) for once in (True, False)}
 
 
 def encode(text: str, tokenizer: Tokenizer) -> Split:
@@ -174,53 +242,98 @@ def encode(text: str, tokenizer: Tokenizer) -> Split:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What the cache holds of a text."""
+    """What the cache holds of a text, and what is known of the files it was read from."""
 
     parts: list[Split]
     """The training part and the held-out part, or all of it."""
     tokenizer: Tokenizer
     sha256: str
     characters: int
-    skipped: tuple[Skipped, ...]
+    left_out: LeftOut
+    overlap: Overlap
 
 
 def _prepare(
-    paths: Sequence[str], config: TextConfig, tokenizer: Tokenizer | None, share: float, cache: Cache, watch: Watch
+    paths: Sequence[str],
+    config: TextConfig,
+    tokenizer: Tokenizer | None,
+    share: float,
+    cache: Cache,
+    watch: Watch,
+    against: _Prepared | None = None,
 ) -> _Prepared:
+    """Return a text from the cache, or read it; one held out `against` another is compared with that one's text."""
     filing.require_encoding(config.encoding)
-    files = list(filing.expand(paths))
-    total = sum(file.size for file in files)
-    hashes = None
-    if files and all(file.lasting for file in files):
-        hashes = filing.fingerprints(files)
-        if entry := _cached(cache, _combined(hashes), config, tokenizer, share):
-            return _opened(entry)
+    listing = filing.listing(paths)
+    once = config.deduplicate is not False
+    files = listing.chosen(once=once)
+    lasting = bool(files) and all(listed.sha256 is not None for listed in files)
+    keys = _Keys(config, share, None if against is None else against.sha256)
+    if lasting:
+        entry = keys.find(cache, _combined([str(listed.sha256) for listed in files]), tokenizer)
+        if entry is not None:
+            with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+                return _opened(entry, _left_out(listing, files, entry.summary["skipped"], once=once))
     with cache.unfinished() as folder:
-        gathered = _gather(files, config, folder / "gathered", hashes, total, watch)
+        binary = tokenizer is not None and "\0" in tokenizer.vocabulary
+        gathered = _gather(files, config, folder / "gathered", watch, once=once, binary=binary)
+        left_out = _left_out(listing, files, gathered.skipped, gathered.repeats, once=once)
         if not gathered.length:
-            raise DataError(_nothing(paths, len(gathered.skipped)))
-        where = " ".join(paths)
-        summary = _encode(gathered, config, tokenizer, share, folder, where)
+            raise _nothing(paths, len(left_out.skipped))
+        train = None if against is None else _split_pieces(against.parts[0], against.tokenizer)
+        summary = _encode(gathered, config, tokenizer, share, folder, " ".join(paths), train)
         (folder / "gathered").unlink()
-        key = _key(gathered.sha256, config, tokenizer, share)
-        return _opened(cache.store(folder, key, summary | {"paths": list(paths)}))
+        # A reading that includes a pipe is found again by the text alone, not by the same list of files.
+        summary |= {"paths": list(paths), "skipped": gathered.skipped if lasting else []}
+        return _opened(cache.store(folder, keys.key(gathered.sha256, tokenizer), summary), left_out)
 
 
-def _key(sha256: str, config: TextConfig, tokenizer: Tokenizer | None, share: float) -> str:
-    vocabulary = None if tokenizer is None else tokenizer.vocabulary
-    how = [config.tokenizer, config.min_count, config.encoding, config.separator, config.field]
-    return hashlib.sha256(json.dumps([_SCHEMA, sha256, how, share, vocabulary]).encode()).hexdigest()[:32]
+def _left_out(
+    listing: Listing,
+    files: Sequence[Listed],
+    skipped: Sequence[tuple[int, str]],
+    more: Sequence[Repeat] = (),
+    *,
+    once: bool,
+) -> LeftOut:
+    """Return which files add nothing; what repeats a file that is no text is not told of."""
+    no_text = [Skipped(files[number].file.path, reason) for number, reason in skipped]
+    ignored = {each.path for each in no_text}
+    repeats = []
+    for repeat in (*listing.repeats, *more):
+        if repeat.original in ignored:
+            ignored.add(repeat.path)
+        else:
+            repeats.append(repeat)
+    return LeftOut((*listing.skipped, *no_text), tuple(repeats), once)
 
 
-def _cached(cache: Cache, sha256: str, config: TextConfig, tokenizer: Tokenizer | None, share: float) -> Entry | None:
-    """Return what the cache has of this text: with this tokenizer, or with the text's own if that is the same."""
-    entry = cache.find(_key(sha256, config, None, share))
-    if tokenizer is None or (entry is not None and entry.summary["vocabulary"] == tokenizer.vocabulary):
-        return entry
-    return cache.find(_key(sha256, config, tokenizer, share))
+@dataclass(frozen=True)
+class _Keys:
+    """By what a prepared text is known."""
+
+    config: TextConfig
+    share: float
+    against: str | None
+
+    def key(self, sha256: str, tokenizer: Tokenizer | None) -> str:
+        """Return the key of a text with this hash, prepared for this tokenizer or one of its own."""
+        vocabulary = None if tokenizer is None else tokenizer.vocabulary
+        config = self.config
+        how = [config.tokenizer, config.min_count, config.encoding, config.separator, config.field]
+        compared = [config.deduplicate, self.against] if self.share or self.against else None
+        whole = [_SCHEMA, sha256, how, self.share, vocabulary, compared]
+        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
+
+    def find(self, cache: Cache, sha256: str, tokenizer: Tokenizer | None) -> Entry | None:
+        """Return what the cache has of a text: with this tokenizer, or with the text's own if that is the same."""
+        entry = cache.find(self.key(sha256, None))
+        if tokenizer is None or (entry is not None and entry.summary["vocabulary"] == tokenizer.vocabulary):
+            return entry
+        return cache.find(self.key(sha256, tokenizer))
 
 
-def _opened(entry: Entry) -> _Prepared:
+def _opened(entry: Entry, left_out: LeftOut) -> _Prepared:
     summary = entry.summary
     tokenizer = from_vocabulary(summary["tokenizer"], summary["vocabulary"])
     parts = [
@@ -231,8 +344,8 @@ def _opened(entry: Entry) -> _Prepared:
         )
         for number, sizes in enumerate(summary["parts"])
     ]
-    skipped = tuple(Skipped(**it) for it in summary["skipped"])
-    return _Prepared(parts, tokenizer, summary["sha256"], summary["characters"], skipped)
+    overlap = Overlap(**summary["overlap"])
+    return _Prepared(parts, tokenizer, summary["sha256"], summary["characters"], left_out, overlap)
 
 
 @dataclass(frozen=True)
@@ -246,7 +359,10 @@ class _Gathered:
     ends: Positions
     """Where the documents end, ascending; none is empty."""
     sha256: str
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[tuple[int, str], ...]
+    """Which of the files are no text, and why."""
+    repeats: tuple[Repeat, ...]
+    """What turned out to repeat a file when it was read: the text of a pipe."""
     watch: Callable[[], None]
     """Told, as one who may want to stop it, that the work goes on."""
 
@@ -256,29 +372,42 @@ class _Gathered:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def blocks(self) -> Iterator[tuple[int, Ids]]:
-        """Yield the text piece by piece, and where each piece begins. A mapped file would count as memory used."""
-        with self.file.open("rb") as file:
-            for begin in range(0, self.length, _BLOCK):
-                self.watch()
-                yield begin, np.frombuffer(file.read(_BLOCK * self.dtype.itemsize), self.dtype)
+        """Yield the text piece by piece, and where each piece begins."""
+        for begin in range(0, self.length, _BLOCK):
+            yield begin, self.read(begin, begin + _BLOCK)
+
+    def read(self, begin: int, end: int) -> Ids:
+        """Return the numbers from one place to another."""
+        self.watch()
+        return _read(self.file, self.dtype, begin, end)
+
+
+def _read(file: Path, dtype: np.dtype[np.unsignedinteger], begin: int, end: int) -> Ids:
+    """Return some ids of a file. A mapped file would count as memory used."""
+    with file.open("rb") as opened:
+        opened.seek(begin * dtype.itemsize)
+        return np.frombuffer(opened.read((end - begin) * dtype.itemsize), dtype)
 
 
 def _gather(
-    files: Sequence[File], config: TextConfig, place: Path, hashes: list[str] | None, total: int, watch: Watch
+    files: Sequence[Listed], config: TextConfig, place: Path, watch: Watch, *, once: bool, binary: bool
 ) -> _Gathered:
-    """Read all files; one that was found in a folder and is no text is skipped."""
+    """Read all files; what was found in a folder and is no text is skipped, and so is a pipe that repeats a file."""
     separator = code_points(config.between) if config.separator else np.empty(0, np.uint8)
     if config.tokenizer == "byte":
         separator = np.frombuffer(config.between.encode(), np.uint8)
-    skipped: list[Skipped] = []
-    found: list[str] = []
+    skipped: list[tuple[int, str]] = []
+    repeats: list[Repeat] = []
+    read: dict[str, str] = {}
+    hashes: list[str] = []
+    total = sum(listed.file.size for listed in files)
     done = 0
     with place.open("w+b") as opened:
         numbers = _Numbers(opened, config.tokenizer)
-        for position, file in enumerate(files):
-            before, digest, cutter = numbers.mark(), hashlib.sha256(), _Cutter(separator)
+        for position, listed in enumerate(files):
+            file, before, digest, cutter = listed.file, numbers.mark(), hashlib.sha256(), _Cutter(separator)
             try:
-                for block in filing.blocks(file, config, digest):
+                for block in filing.blocks(file, config, digest, binary=binary):
                     numbers.add(*cutter(block.codes, block.ends))
                     watch(done + block.read, total)
                 numbers.add(*cutter.rest())
@@ -286,16 +415,30 @@ def _gather(
                 if not file.found:
                     raise
                 numbers.back_to(before)
-                skipped.append(Skipped(file.path, str(error).removeprefix(f"{file.path}: ")))
+                skipped.append((position, error.fact.removeprefix(f"{file.path}: ")))
                 continue
             finally:
                 done += file.size
-            found.append(digest.hexdigest())
-            if hashes is not None and hashes[position] != found[-1]:
+            sha256 = digest.hexdigest()
+            if listed.sha256 not in {None, sha256}:
                 raise InputOutputError(f"{file.path}: changed while it was read; start again when it is complete")
-    sha256 = _combined(found if hashes is None else hashes)
+            if once and sha256 in read and numbers.mark()[0] != before[0]:
+                numbers.back_to(before)
+                repeats.append(Repeat(file.path, read[sha256], "content"))
+                continue
+            read.setdefault(sha256, file.path)
+            hashes.append(sha256)
+    if all(listed.sha256 is not None for listed in files):
+        hashes = [str(listed.sha256) for listed in files]
     return _Gathered(
-        place, numbers.dtype, numbers.alphabet(), numbers.ends(), sha256, tuple(skipped), lambda: watch(total, total)
+        file=place,
+        dtype=numbers.dtype,
+        alphabet=numbers.alphabet(),
+        ends=numbers.ends(),
+        sha256=_combined(hashes),
+        skipped=tuple(skipped),
+        repeats=tuple(repeats),
+        watch=lambda: watch(total, total),
     )
 
 
@@ -404,7 +547,7 @@ def _apart(at: Positions, width: int) -> Positions:
 
 @dataclass(frozen=True)
 class _Part:
-    """Which stretches of the gathered text belong to a part: documents, or what a cut left of them."""
+    """Which stretches of the gathered text belong to a part: documents, or what a cut left of them; none is empty."""
 
     begins: Positions
     ends: Positions
@@ -431,6 +574,11 @@ class _Part:
         before = np.concatenate([[0], inside.cumsum()])  # ids of the part before each place
         return ids[inside], before[closing], before[opening]
 
+    def without(self, dropped: npt.NDArray[np.bool_]) -> "_Part":
+        """Return the part without some of its stretches."""
+        kept = ~dropped
+        return _Part(self.begins[kept], self.ends[kept], self.opens[kept], self.closes[kept])
+
     def bounds(self, framed: bool) -> Positions:
         """Return where each stretch begins in the part's ids, and where the last one ends."""
         lengths = self.ends - self.begins
@@ -450,7 +598,7 @@ def _parts(ends: Positions, share: float) -> list[_Part]:
     if not share:
         return [_Part(begins, ends, whole, whole)]
     wanted = min(int(length * share), _MOST_HELD_OUT)
-    if len(ends) >= _MANY_DOCUMENTS:
+    if _draws(ends, share):
         held_out = _drawn(ends - begins, wanted)
         return [_Part(begins[it], ends[it], whole[it], whole[it]) for it in (~held_out, held_out)]
     boundary = length - wanted
@@ -461,6 +609,11 @@ def _parts(ends: Positions, share: float) -> list[_Part]:
         stretches = cut_begins[there], cut_ends[there]
         parts.append(_Part(*stretches, cut_begins[there] == begins[there], cut_ends[there] == ends[there]))
     return parts
+
+
+def _draws(ends: Positions, share: float) -> bool:
+    """Return whether whole documents are held out."""
+    return share > 0 and len(ends) >= _MANY_DOCUMENTS
 
 
 def _drawn(lengths: Positions, wanted: int) -> npt.NDArray[np.bool_]:
@@ -477,15 +630,41 @@ def _drawn(lengths: Positions, wanted: int) -> npt.NDArray[np.bool_]:
 
 
 def _encode(
-    gathered: _Gathered, config: TextConfig, tokenizer: Tokenizer | None, share: float, folder: Path, where: str
+    gathered: _Gathered,
+    config: TextConfig,
+    tokenizer: Tokenizer | None,
+    share: float,
+    folder: Path,
+    where: str,
+    train: Pieces | None,
 ) -> dict[str, Any]:
-    """Write the parts as ids with their frames; return what is to be known of them."""
+    """Write the parts as ids with their frames; return what is to be known of them.
+
+    Args:
+        gathered: the text.
+        config: how it is read.
+        tokenizer: of the model; by default it is made from the training part.
+        share: of the text that is held out.
+        folder: where the parts are written.
+        where: the text's name.
+        train: the training text, in the tokenizer's ids, if all of this text is held out.
+    """
     parts = _parts(gathered.ends, share)
     if not all(len(part.ends) for part in parts):
         raise DataError(
-            f"{where}: {gathered.length:,} characters leave none to hold out; "
-            "give more text, a larger --val-fraction or --val FILE"
+            f"{where}: {gathered.length:,} characters leave none to hold out",
+            remedies={"--val": "give more text, a larger --val-fraction or --val FILE"},
+            otherwise="give more text",
         )
+    overlap = Overlap()
+    if share or train is not None:
+        if train is not None and tokenizer is not None:
+            table = _table(gathered, tokenizer)
+            held_out = Pieces(parts[-1].begins, parts[-1].ends, lambda begin, end: table[gathered.read(begin, end)])
+        else:
+            train, held_out = (Pieces(part.begins, part.ends, gathered.read) for part in parts)
+        drawn = _draws(gathered.ends, share)
+        parts[-1], overlap = _without_repeats(parts[-1], held_out, train, config, where, drawn=drawn)
     counts = _counts(gathered, parts)
     if tokenizer is None:
         if (counts[0] > 0).sum() < 2:
@@ -494,9 +673,7 @@ def _encode(
             )
         tokenizer = _fitted(gathered.alphabet, counts[0], config, framed=len(gathered.ends) > 1)
     dtype = id_dtype(tokenizer.vocab_size)
-    table = gathered.alphabet.astype(dtype)
-    if tokenizer.kind == "char":
-        table = tokenizer.encode("".join(map(chr, gathered.alphabet)))
+    table = _table(gathered, tokenizer)
     frames = None if tokenizer.end_id is None else np.array([tokenizer.end_id, tokenizer.start_id], dtype)
     sizes = []
     for number, (part, count) in enumerate(zip(parts, counts, strict=True)):
@@ -514,9 +691,42 @@ def _encode(
         "vocabulary": tokenizer.vocabulary,
         "sha256": gathered.sha256,
         "characters": sum(size["characters"] for size in sizes),
-        "skipped": [asdict(it) for it in gathered.skipped],
+        "overlap": asdict(overlap),
         "parts": sizes,
     }
+
+
+def _table(gathered: _Gathered, tokenizer: Tokenizer) -> Ids:
+    """Return the id of each number."""
+    if tokenizer.kind == "char":
+        return tokenizer.encode("".join(map(chr, gathered.alphabet)))
+    return gathered.alphabet.astype(id_dtype(tokenizer.vocab_size))
+
+
+def _without_repeats(
+    part: _Part, held_out: Pieces, train: Pieces, config: TextConfig, where: str, *, drawn: bool
+) -> tuple[_Part, Overlap]:
+    """Return the held-out part without what is also in the training text, if that is wanted, and how much that is.
+
+    The training text stays as it is: so the model is the same with and without.
+
+    Raises:
+        DataError: if nothing would be left, and the user asked for it.
+    """
+    few = len(part.ends) < _MANY_DOCUMENTS
+    found = repeats.occurring(held_out, train, within=few and not drawn)
+    overlap = Overlap(int(found.sum()), len(found))
+    if not overlap.documents or not (drawn if config.deduplicate is None else config.deduplicate):
+        return part, overlap
+    if found.all():
+        if config.deduplicate is None:
+            return part, overlap
+        raise DataError(
+            f"{where}: everything held out also occurs in the training text",
+            remedies={"--val": "name another text with --val", "--no-deduplicate": "keep it with --no-deduplicate"},
+            otherwise="give another text",
+        )
+    return part.without(found), replace(overlap, dropped=True)
 
 
 def _framed(ids: Ids, closing: Positions, opening: Positions, frames: Ids) -> Ids:
@@ -555,10 +765,27 @@ def _combined(hashes: Sequence[str]) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def _nothing(paths: Sequence[str], skipped: int) -> str:
+def _nothing(paths: Sequence[str], skipped: int) -> DataError:
     where = " ".join(paths)
     if skipped:
-        return f"{where}: no text in it ({skipped} files skipped); name text files, or use --tokenizer byte"
+        return DataError(
+            f"{where}: no text in it ({skipped} files skipped)",
+            remedies={"--tokenizer": "name text files, or use --tokenizer byte"},
+            otherwise="name text files",
+        )
     if any(path != filing.STDIN and Path(path).is_dir() for path in paths):
-        return f"{where}: no text in it; name a folder with text files"
-    return f"{'standard input' if where == filing.STDIN else where}: empty; give a text with some characters"
+        return DataError(f"{where}: no text in it; name a folder with text files")
+    return DataError(f"{'standard input' if where == filing.STDIN else where}: empty; give a text with some characters")
+
+
+def _split_pieces(split: Split, tokenizer: Tokenizer) -> Pieces:
+    """Return the documents of a split that lies in the cache, without their frames."""
+    ids, frame = split.ids, int(tokenizer.end_id is not None)
+    assert isinstance(ids, np.memmap) and ids.filename is not None
+    file, dtype = Path(ids.filename), ids.dtype
+    whole = np.flatnonzero(np.diff(split.bounds) > 2 * frame)
+    return Pieces(
+        split.bounds[:-1][whole] + frame,
+        split.bounds[1:][whole] - frame,
+        lambda begin, end: _read(file, dtype, begin, end),
+    )

@@ -1,13 +1,40 @@
 """What a user can mend: each kind of error with its exit code.
 
-The message of every error is one line: what is wrong, where, and the remedy.
+The message of every error is one line: what is wrong, where, and the remedy. What a user can do about a text depends on
+the command that reads it: so such an error names each remedy with the option it takes, and a command offers those whose
+option it has.
 """
+
+from collections.abc import Collection, Mapping
 
 
 class CharLSTMError(Exception):
-    """A failure the user can do something about; the base of all others (exit code 1)."""
+    """A failure the user can do something about; the base of all others (exit code 1).
+
+    Args:
+        fact: what is wrong, and where; the remedy too, if it is always the same.
+        remedies: what to do about it, by the command-line option that this takes.
+        otherwise: what to do if there is none of these options.
+    """
 
     exit_code = 1
+
+    def __init__(self, fact: str, *, remedies: Mapping[str, str] | None = None, otherwise: str = "") -> None:
+        """Take a message; without `offer` it names every remedy."""
+        super().__init__(fact)
+        self.fact = fact
+        self._remedies = remedies or {}
+        self._otherwise = otherwise
+        self._options: Collection[str] = self._remedies
+
+    def offer(self, options: Collection[str]) -> None:
+        """Name from now on only the remedies that these options allow."""
+        self._options = options
+
+    def __str__(self) -> str:
+        """Return the message, in one line."""
+        remedies = [words for option, words in self._remedies.items() if option in self._options]
+        return "; ".join(filter(None, (self.fact, ", or ".join(remedies) or self._otherwise)))
 
 
 class DivergedError(CharLSTMError):

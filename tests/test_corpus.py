@@ -109,7 +109,7 @@ def test_a_folder_is_read_in_order_without_what_is_no_text(tmp_path: Path) -> No
     together = [loaded.tokenizer.decode(part.ids) for part in (loaded.train, loaded.val)]
     assert together == ["\nfirst \n\nsecon", "\ufffd \n\nt\ufffdir\ufffd\n"]  # a frame is decoded as a newline
     assert (loaded.train.documents, loaded.val.documents) == (2, 2)
-    assert sorted(Path(skipped.path).name for skipped in loaded.skipped) == ["picture.png", "zeros"]
+    assert sorted(Path(skipped.path).name for skipped in loaded.left_out.skipped) == ["picture.png", "zeros"]
 
 
 def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_documents_are_those_that_split_finds(
 ) -> None:
     monkeypatch.setattr(filing, "_BLOCK", 7)  # separators lie across blocks
     monkeypatch.setattr(corpus, "_BLOCK", 5)
-    config = TextConfig(tokenizer=kind, separator=separator, val_fraction=0.2)
+    config = TextConfig(tokenizer=kind, separator=separator, val_fraction=0.2, deduplicate=False)
     whole = config.between.join(texts)
     (tmp_path / "a.txt").write_text(whole, encoding="utf-8")
     expected = [text for text in whole.split(config.between) if text]

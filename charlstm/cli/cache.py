@@ -14,13 +14,14 @@ def cache(root: str | None, clear: bool, as_json: bool) -> None:
     """List the corpora that were prepared for training and evaluation, or remove them.
 
     A text is read, encoded and split once, and kept in this folder; it is known by its content, so that a changed file
-    is never mistaken for the old one.
+    is never mistaken for the old one. When a new corpus takes the folder beyond --cache-limit, those that were not used
+    for the longest time are removed.
     """
     from charlstm import console
 
     place = open_cache(root)
     if clear:
-        console.plain(f"{place.root}: {place.clear() / 1e6:,.1f} MB removed")
+        console.plain(f"{place.root}: {_megabytes(place.clear())} removed")
         return
     entries = list(place.entries())
     if as_json:
@@ -34,9 +35,14 @@ def cache(root: str | None, clear: bool, as_json: bool) -> None:
         return
     rows = [
         (
-            f"{entry.size / 1e6:,.1f} MB",
+            _megabytes(entry.size),
             f"{' '.join(entry.summary['paths'])}, {entry.summary['characters']:,} characters",
         )
         for entry in entries
     ]
-    console.table([("folder", str(place.root)), *rows], result=True)
+    total = f"{_megabytes(sum(entry.size for entry in entries))} of at most {_megabytes(place.limit)}"
+    console.table([("folder", str(place.root)), *rows, ("total", total)], result=True)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

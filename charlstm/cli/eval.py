@@ -349,7 +349,8 @@ def _lines(
     files.require_encoding(config.encoding)
     output = console.Output()
     number = 0
-    blocks = (block.codes for block in files.blocks(files.File(text, found=False), config, files.Ignored()))
+    file, binary = files.File(text, found=False), "\0" in loaded.tokenizer.vocabulary
+    blocks = (block.codes for block in files.blocks(file, config, files.Ignored(), binary=binary))
     for scores in scoring.scores(model, blocks, loaded.tokenizer, device):
         for score in scores:
             number += 1

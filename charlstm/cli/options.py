@@ -2,22 +2,24 @@
 
 import atexit
 import dataclasses
+import functools
 import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from charlstm.config import Settings, duration, field_type, flag
-from charlstm.errors import InputOutputError, UsageError, os_reason
+from charlstm.config import CACHE_LIMIT, Settings, duration, field_type, flag, size
+from charlstm.errors import CharLSTMError, InputOutputError, UsageError, os_reason
 
 if TYPE_CHECKING:
     from charlstm.cache import Cache
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 DEBUG = "--debug"
+_LIMIT = "charlstm.cache_limit"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Group = TypeVar("Group", bound=Settings)
@@ -30,6 +32,13 @@ class _Duration(click.ParamType[float]):
         return float(value) if isinstance(value, (int, float)) else duration(value)
 
 
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return value if isinstance(value, int) else size(value)
+
+
 def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
     """Add an option for every field of these settings."""
 
@@ -40,7 +49,7 @@ def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
                 limits = field.metadata["limits"]
                 choices = click.Choice(limits.choices) if limits.choices else None
                 function = click.option(
-                    flag(field.name),
+                    f"{flag(field.name)}/--no-{flag(field.name)[2:]}" if kind is bool else flag(field.name),
                     type=_Duration() if field.metadata["duration"] else choices or kind,
                     default=_spelled(field),
                     show_default=field.metadata["adapts"] or field.default is not None,
@@ -62,32 +71,58 @@ def collect(group: type[Group], values: dict[str, Any]) -> Group:
 
 
 def cached(function: Function) -> Function:
-    """Add the option that names the cache."""
+    """Add the options that name the cache and its limit."""
+    decorated = click.option(
+        "--cache-limit",
+        type=_Size(),
+        default=f"{CACHE_LIMIT // 10**9}GB",
+        show_default=True,
+        envvar="CHARLSTM_CACHE_LIMIT",
+        expose_value=False,
+        callback=_keep_limit,
+        help="Size that prepared corpora may have together; those not used for the longest time are removed first.",
+    )(function)
     return click.option(
         "--cache",
         "root",
         metavar="FOLDER",
         envvar="CHARLSTM_CACHE",
         help="Where prepared corpora are kept.  [default: the system's folder for caches]",
-    )(function)
+    )(decorated)
+
+
+def _keep_limit(ctx: click.Context, param: click.Parameter, limit: int) -> None:
+    """Put the limit where `open_cache` finds it."""
+    ctx.meta[_LIMIT] = limit
 
 
 def open_cache(root: str | None) -> "Cache":
-    """Return the cache in this folder, or in the system's; where that cannot be written, one for this process alone."""
+    """Return the cache in this folder, or in the system's; if that cannot be written, one for this process alone."""
     from charlstm.cache import Cache, default_root, writable
 
+    limit = click.get_current_context().meta[_LIMIT]
     if root is not None:
-        return Cache(Path(root))
+        return Cache(Path(root), limit)
     if writable(default_root()):
-        return Cache(default_root())
+        return Cache(default_root(), limit)
     temporary = tempfile.TemporaryDirectory(prefix="charlstm-")
     atexit.register(temporary.cleanup)
-    return Cache(Path(temporary.name))
+    return Cache(Path(temporary.name), limit)
 
 
 def common(function: Function) -> Function:
-    """Add the options that every command has."""
-    function = click.option(
+    """Add the options that every command has; errors name what can be done with this command's options."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **values: Any) -> Any:
+        try:
+            return function(*arguments, **values)
+        except CharLSTMError as error:
+            parameters = click.get_current_context().command.params
+            error.offer({option for each in parameters for option in (*each.opts, *each.secondary_opts)})
+            raise
+
+    decorated = click.option(
         "--config",
         type=click.Path(path_type=Path),
         is_eager=True,
@@ -95,8 +130,8 @@ def common(function: Function) -> Function:
         callback=_read_config,
         metavar="FILE.toml",
         help="Take defaults from the file's table of this command's name.",
-    )(function)
-    return click.option(DEBUG, is_flag=True, expose_value=False, help="Show the traceback of an error.")(function)
+    )(cast("Function", command))
+    return click.option(DEBUG, is_flag=True, expose_value=False, help="Show the traceback of an error.")(decorated)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
@@ -113,7 +148,8 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     for name, table in tables.items():
         if name not in commands or not isinstance(table, dict):
             raise UsageError(f"{path}: {name!r} is not one of the tables {', '.join(f'[{n}]' for n in commands)}")
-        known = {option.name for option in commands[name].params if option.expose_value}
+        options = commands[name].params
+        known = {option.name for option in options if option.expose_value or option.callback is _keep_limit}
         for key in table:
             if key.replace("-", "_") not in known:
                 raise UsageError(f"{path}: [{name}] has no option {key!r}; see charlstm {name} --help")

@@ -124,7 +124,7 @@ def _prompt(prompt: str | None, prompt_file: str | None, tokenizer: "Tokenizer")
         return prompt or ""
     from charlstm import files
 
-    return files.text(prompt_file, TextConfig(tokenizer=tokenizer.kind))
+    return files.text(prompt_file, TextConfig(tokenizer=tokenizer.kind), binary="\0" in tokenizer.vocabulary)
 
 
 def _require_known(prompt: str, tokenizer: "Tokenizer") -> None:
@@ -138,7 +138,7 @@ def _require_known(prompt: str, tokenizer: "Tokenizer") -> None:
     first = prompt.index(unknown[0])
     raise DataError(
         f"the prompt has characters this model has never seen: {names}{more}, the first at position {first}; "
-        "leave them out, or train on text that has them or with --tokenizer byte"
+        "leave them out, or train a model on text that has them"
     )
 
 

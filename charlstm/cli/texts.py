@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from charlstm.analysis.novelty import Copies
     from charlstm.cache import Cache
     from charlstm.checkpoint import Checkpoint
-    from charlstm.corpus import Split
+    from charlstm.corpus import Source, Split
     from charlstm.tokenizer import Tokenizer
 
 
@@ -24,30 +24,46 @@ def scored(
     config, source, tokenizer = loaded.config.text, loaded.source, loaded.tokenizer
     if encoding is not None:
         config = dataclasses.replace(config, encoding=encoding)
-    paths: tuple[str, ...] = ()
+    paths: tuple[str, ...]
+    val_paths: tuple[str, ...] = ()
     if text is not None:
         paths, split = (text,), split or "all"
-    elif source.val_sha256 is not None:
-        # Held-out text with a file of its own: none of the corpus is held out.
-        held_out = split in {None, "val"}
-        paths = (
-            _find(source.val_paths, source.val_sha256, split) if held_out else _find(source.paths, source.sha256, split)
-        )
-        split = "all"
+        config = dataclasses.replace(config, deduplicate=None)  # as it is read today, however the model's text was
     else:
-        paths, split = _find(source.paths, source.sha256, split), split or "val"
-    name = " ".join(paths)
+        paths, val_paths, split = _own(source, split, compared=bool(config.deduplicate))
+    name = " ".join(val_paths or paths)
     with console.reading() as watch:
         if split == "all":
             whole = corpora.load_text(paths, config, tokenizer, cache=cache, watch=watch)
-            if text is not None and whole.sha256 == source.sha256:
-                console.warn(
+            what, part, notes = f"{name}, all of it", whole.split, whole.left_out.notes()
+            if whole.sha256 == source.sha256:
+                notes.append(
                     "the model was trained on most of this text; leave TEXT out to score the held-out part alone"
                 )
-            return f"{name}, all of it", whole.split
-        corpus = corpora.load(paths, (), config, tokenizer, cache=cache, watch=watch)
-    part = corpus.train if split == "train" else corpus.val
-    return f"{name}, {split} part ({part.characters / corpus.source.characters:.0%})", part
+        else:
+            corpus = corpora.load(paths, val_paths, config, tokenizer, cache=cache, watch=watch)
+            part, notes = (corpus.train, []) if split == "train" else (corpus.val, corpus.overlap.notes())
+            what = f"{name}, {split} part ({part.characters / corpus.source.characters:.0%})"
+            if val_paths:
+                what = f"{name}, without what also occurs in the training text"
+            if text is not None:
+                notes = corpus.notes()
+    for note in notes if text is not None or split == "val" else ():
+        console.warn(note)
+    return what, part
+
+
+def _own(source: "Source", split: str | None, *, compared: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Return the files of the model's own text, those of its held-out text if need be, and which part is scored."""
+    if source.val_sha256 is None:
+        return _find(source.paths, source.sha256, split), (), split or "val"
+    # Held-out text with a file of its own: none of the corpus is held out.
+    if split not in {None, "val"}:
+        return _find(source.paths, source.sha256, split), (), "all"
+    val_paths = _find(source.val_paths, source.val_sha256, split)
+    if not compared:
+        return val_paths, (), "all"
+    return _find(source.paths, source.sha256, split), val_paths, "val"  # without what the two have in common
 
 
 def _find(paths: tuple[str, ...], sha256: str, split: str | None) -> tuple[str, ...]:
@@ -58,7 +74,7 @@ def _find(paths: tuple[str, ...], sha256: str, split: str | None) -> tuple[str, 
     for candidates in (paths, names, tuple(f"data/{name}" for name in names)):
         if "-" in candidates or not all(Path(path).exists() for path in candidates):
             continue
-        if corpora.fingerprint(candidates) == sha256:
+        if corpora.is_text(candidates, sha256):
             return candidates
     remedy = "" if split == "train" else ", or name another text: charlstm eval CHECKPOINT TEXT"
     raise InputOutputError(

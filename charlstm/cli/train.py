@@ -437,10 +437,12 @@ def _describe(
     framed = corpus.tokenizer.end_id is not None
     documents = f" in {corpus.train.documents:,} documents" if framed else ""
     ends = ", an end counting as a character" if framed else ""
-    for skipped in corpus.skipped[:3]:
-        console.warn(f"skipped {skipped.path}: {skipped.reason}")
-    if len(corpus.skipped) > 3:
-        console.warn(f"skipped {len(corpus.skipped) - 3} more files that are no text")
+    for note in corpus.notes():
+        console.warn(note)
+    overlap = corpus.overlap
+    if overlap.documents and not overlap.dropped:
+        some = overlap.documents < overlap.of
+        console.warn("--deduplicate leaves them out" if some else "name another held-out text with --val")
     parameters = recipe.parameters(config.model, corpus.tokenizer.vocab_size)
     rows = [
         ("run", str(setting.run.folder)),

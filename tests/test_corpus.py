@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from charlstm import corpus
 from charlstm import files as filing
 from charlstm.cache import Cache
-from charlstm.config import TextConfig
+from charlstm.config import RunConfig, TextConfig
 from charlstm.errors import CharLSTMError, DataError, InputOutputError, UsageError
 from charlstm.files import zstd
 from charlstm.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
@@ -175,6 +175,167 @@ def test_held_out_documents_are_drawn_and_stay_the_same(tmp_path: Path) -> None:
     assert loaded.val.characters == 20 * 8 == loaded.val.bytes  # with their ends
     again = corpus.load([str(tmp_path / "names.txt")], [], TextConfig(separator=r"\n"))
     assert documents(again.val, again.tokenizer) == val
+
+
+def words(loaded: corpus.Split, tokenizer: Tokenizer) -> set[str]:
+    return set(documents(loaded, tokenizer))
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=4), min_size=20, max_size=60), st.sampled_from(["char", "byte"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+def test_held_out_documents_that_occur_in_training_are_left_out(tmp_path: Path, texts: list[str], kind: str) -> None:
+    (tmp_path / "a.txt").write_text("\n".join(texts))
+    loaded = {}
+    for deduplicate in (None, True, False):
+        config = TextConfig(tokenizer=kind, separator=r"\n", val_fraction=0.2, deduplicate=deduplicate)
+        try:
+            loaded[deduplicate] = corpus.load([str(tmp_path / "a.txt")], [], config)
+        except DataError as error:
+            if "one distinct character" in str(error):
+                return
+            assert deduplicate
+            assert "everything held out also occurs" in str(error)
+            assert words(loaded[None].val, loaded[None].tokenizer) <= words(loaded[None].train, loaded[None].tokenizer)
+    whole = loaded[False]
+    train, tokenizer = words(whole.train, whole.tokenizer), whole.tokenizer
+    held_out = documents(whole.val, tokenizer)
+    new = [document for document in held_out if document not in train]
+    for deduplicate, found in loaded.items():
+        assert found.train.ids.tolist() == whole.train.ids.tolist()  # the model is the same
+        assert (found.overlap.documents, found.overlap.of) == (len(held_out) - len(new), len(held_out))
+        assert found.overlap.dropped == (deduplicate is not False and 0 < len(new) < len(held_out))
+        kept = documents(found.val, found.tokenizer)
+        assert kept == (new if found.overlap.dropped else held_out)
+        assert found.val.characters == sum(map(len, kept)) + len(kept) == found.val.bytes
+        assert bool(found.overlap.notes()) == (len(new) < len(held_out))
+
+
+def test_files_that_repeat_others_are_read_once(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    text = "".join(f"line {number} of the text\n" for number in range(500))
+    (folder / "a.txt").write_text(text)
+    alone = corpus.load([str(folder)], [], CHAR)
+    for number in range(98):
+        (folder / f"link {number:02}.txt").symlink_to("a.txt")
+    (folder / "copy.txt").write_text(text)
+    (folder / "picture.png").write_bytes(b"\x89PNG\r\n")
+    (folder / "same.png").write_bytes(b"\x89PNG\r\n")
+    cache = Cache(tmp_path / "cache")
+    for _ in range(2):  # the second comes from the cache
+        loaded = corpus.load([str(folder)], [], CHAR, cache=cache)
+        assert loaded.source.characters == len(text) == alone.source.characters
+        assert loaded.val.ids.tolist() == alone.val.ids.tolist()
+        notes = loaded.notes()
+        assert [note.split(":")[0] for note in notes] == [
+            f"skipped {folder / 'picture.png'}",
+            "98 links to files already read",
+            "1 file with the same content as another",
+        ]
+        assert "copy.txt, the same as" in notes[2]
+        assert not loaded.overlap.documents
+    assert loaded.source.sha256 != alone.source.sha256  # the picture belongs to the folder, though it is no text
+    (folder / "picture.png").unlink()
+    (folder / "same.png").unlink()
+    assert corpus.fingerprint([str(folder)]) == alone.source.sha256
+    for once in (True, False):
+        assert corpus.is_text([str(folder)], corpus.fingerprint([str(folder)], once=once))
+    assert not corpus.is_text([str(folder)], "0" * 64)
+
+
+def test_without_it_all_is_as_it_was(tmp_path: Path) -> None:
+    """What a run without the setting, of an older version, has read, and by what it knows it."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.txt").write_text("one text ")
+    (folder / "b.txt").symlink_to("a.txt")
+    (folder / "c.txt").write_text("one text ")
+    loaded = corpus.load([str(folder)], [], TextConfig(deduplicate=False))
+    hashes = hashlib.sha256(b"one text ").hexdigest() * 3
+    assert loaded.source.sha256 == hashlib.sha256(hashes.encode()).hexdigest()
+    assert loaded.source.characters == 30
+    assert [note.split(" (")[0] for note in loaded.notes()[:2]] == [
+        "1 link to a file already read: read again each time",
+        "1 file with the same content as another: read again each time",
+    ]
+    values = {"text": {"encoding": "latin-1"}, "model": {}, "train": {}}
+    assert RunConfig.from_dict(values).text == TextConfig(encoding="latin-1", deduplicate=False)
+    assert RunConfig.from_dict(values | {"text": {"deduplicate": None}}).text == CHAR
+
+
+def test_a_pipe_that_repeats_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("a few words " * 9)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a few words " * 9)))
+    loaded = corpus.load([str(tmp_path / "a.txt"), "-"], [], CHAR)
+    assert loaded.source.characters == 9 * 12
+    assert loaded.source.sha256 == corpus.fingerprint([str(tmp_path / "a.txt")])
+    assert loaded.notes() == [
+        f"1 file with the same content as another: not read again (-, the same as {tmp_path}/a.txt)"
+    ]
+
+
+TRAIN = "".join(f"line {number} of the training text\n" for number in range(300))
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte"])
+@pytest.mark.parametrize(
+    ("val", "occurs"),
+    [
+        (TRAIN, True),
+        (TRAIN[1000:4000], True),
+        (TRAIN[-70:], True),
+        (TRAIN[-70:] + "!", False),
+        (TRAIN[1000:4000].replace("line 90", "Line 90"), False),
+        ("line 5", False),  # too short to tell
+        ("another text, which the training text does not have, of more than a line", False),
+    ],
+)
+def test_a_held_out_file_that_lies_in_the_training_text_is_told(
+    tmp_path: Path, tokenizer: str, val: str, occurs: bool
+) -> None:
+    paths = []
+    for name, text in (("train.txt", TRAIN), ("val.txt", val)):
+        paths.append(str(tmp_path / name))
+        Path(paths[-1]).write_text(text)
+    loaded = corpus.load(paths[:1], paths[1:], TextConfig(tokenizer=tokenizer))
+    assert bool(loaded.notes()) == occurs == bool(loaded.overlap.documents)
+    assert len(loaded.val.ids) == len(val)  # the user has chosen it
+    if occurs:
+        with pytest.raises(DataError, match="everything held out also occurs in the training text"):
+            corpus.load(paths[:1], paths[1:], TextConfig(tokenizer=tokenizer, deduplicate=True))
+
+
+def test_a_held_out_file_of_many_documents_is_compared_one_by_one(tmp_path: Path) -> None:
+    train, val = ([f"name{number}" for number in numbers] for numbers in (range(100), range(90, 130)))
+    paths = []
+    for name, names in (("train.txt", train), ("val.txt", val)):
+        paths.append(str(tmp_path / name))
+        Path(paths[-1]).write_text("\n".join(names))
+    cache = Cache(tmp_path / "cache")
+
+    def load(deduplicate: bool | None, training: str = paths[0]) -> corpus.Corpus:
+        config = TextConfig(separator=r"\n", deduplicate=deduplicate)
+        return corpus.load([training], paths[1:], config, cache=cache)
+
+    plain = load(None)
+    assert (plain.overlap.documents, plain.overlap.of, plain.overlap.dropped) == (10, 40, False)
+    assert documents(plain.val, plain.tokenizer) == val
+    assert documents(load(True).val, plain.tokenizer) == val[10:]
+    assert documents(load(None).val, plain.tokenizer) == val  # each has its own place in the cache
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(train[:95]))
+    assert load(True, str(other)).overlap.documents == 5
+    assert load(True).overlap.documents == 10
+
+
+def test_the_end_of_a_copy_with_a_change_is_told(tmp_path: Path) -> None:
+    """A copy beside the original that differs in its first character."""
+    (tmp_path / "a.txt").write_text(TRAIN)
+    (tmp_path / "b.txt").write_text("L" + TRAIN[1:])
+    loaded = corpus.load([str(tmp_path)], [], CHAR)
+    assert loaded.notes() == [
+        "the held-out text also occurs in the training text: the model is scored on what it has learnt from"
+    ]
 
 
 def test_the_cache_knows_a_text_by_its_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

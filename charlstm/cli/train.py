@@ -437,8 +437,8 @@ def _describe(
     framed = corpus.tokenizer.end_id is not None
     documents = f" in {corpus.train.documents:,} documents" if framed else ""
     ends = ", an end counting as a character" if framed else ""
-    for note in corpus.notes():
-        console.warn(note)
+    for line in corpus.notes():
+        console.warn(line)
     overlap = corpus.overlap
     if overlap.documents and not overlap.dropped:
         some = overlap.documents < overlap.of

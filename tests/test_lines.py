@@ -136,6 +136,18 @@ def test_what_cannot_be_read_or_written(charlstm: Command, trained: Path, tmp_pa
         assert done.stderr.count("\n") == 1
 
 
+def test_lines_before_a_bad_byte_are_scored(charlstm: Command, trained: Path, tmp_path: Path) -> None:
+    good = "The value is returned.\nAnother line.\n"
+    (tmp_path / "good.txt").write_text(good)
+    (tmp_path / "bad.txt").write_bytes(good.encode() + b"not \xff text\nthe last line\n")
+    expected = charlstm("eval", trained, "good.txt", "--lines").out
+    assert len(expected.splitlines()) == 2
+    scored = charlstm("eval", trained, "bad.txt", "--lines")
+    assert (scored.code, scored.out) == (65, expected)
+    assert scored.err.count("\n") == 1
+    assert "bad.txt: byte 41 (0xFF) is not valid utf-8; name its own encoding (--encoding latin-1, say)\n" in scored.err
+
+
 class Slow(io.BytesIO):
     """A pipe whose writer takes its time."""
 

@@ -23,11 +23,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Group = TypeVar("Group", bound=Settings)
 
 
-class _Duration(click.ParamType[float]):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        return float(value) if isinstance(value, (int, float)) else duration(value)
+def time(value: str | float) -> float:
+    """Return seconds; help shows this function's name for the value."""
+    return float(value) if isinstance(value, (int, float)) else duration(value)
 
 
 def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
@@ -41,7 +39,7 @@ def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
                 choices = click.Choice(limits.choices) if limits.choices else None
                 function = click.option(
                     flag(field.name),
-                    type=_Duration() if field.metadata["duration"] else choices or kind,
+                    type=time if field.metadata["duration"] else choices or kind,
                     default=_spelled(field),
                     show_default=field.metadata["adapts"] or field.default is not None,
                     help=field.metadata["help"],

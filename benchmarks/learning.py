@@ -8,7 +8,6 @@ scored on the same held-out characters under two protocols:
     cold B    nanoGPT's own protocol, crops of B characters read from nothing; all crops, not a random few
 """
 
-import importlib.util
 import json
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+import measure
 import nanogpt
 import numpy as np
 import torch
@@ -60,13 +60,18 @@ def mean_nats(logits_of: Callable[[torch.Tensor], torch.Tensor], ids: np.ndarray
     return total / count
 
 
-def train_charlstm(path: Path, seconds: float, seed: int, folder: Path, options: tuple[str, ...]) -> Result:
-    """Train with nothing but the time given, as a user does."""
+def as_a_user(arguments: list[str]) -> None:
+    """Run charlstm, its start being a part of the time."""
+    subprocess.run([sys.executable, "-m", "charlstm", *arguments], check=True, stderr=subprocess.DEVNULL)
+
+
+def train_charlstm(
+    run: Callable[[list[str]], object], path: Path, seconds: float, seed: int, folder: Path, options: tuple[str, ...]
+) -> Result:
+    """Train with nothing but the time given."""
     began = time.monotonic()
-    command = [sys.executable, "-m", "charlstm", "train", str(path), "--time", f"{seconds}s", "--seed", str(seed)]
-    subprocess.run(
-        [*command, "--checkpoints", str(folder), "--name", "run", *options], check=True, stderr=subprocess.DEVNULL
-    )
+    command = ["train", str(path), "--time", f"{seconds}s", "--seed", str(seed)]
+    run([*command, "--checkpoints", str(folder), "--name", "run", *options])
     took = time.monotonic() - began
     loaded = checkpoint.load(folder / "run" / "best.safetensors")
     tokenizer = loaded.tokenizer
@@ -90,7 +95,8 @@ def train_nanogpt(checkout: Path, path: Path, seconds: float, seed: int, folder:
     ids = np.array([trained.table[character] for character in held_out])
 
     def logits_of(rows: torch.Tensor) -> torch.Tensor:
-        return trained.model(rows, rows)[0]  # with targets it returns the logits of every position
+        logits: torch.Tensor = trained.model(rows, rows)[0]  # with targets it returns the logits of every position
+        return logits
 
     block = nanogpt.BLOCK
     scores = {
@@ -143,19 +149,24 @@ def plot(results: list[Result], path: Path) -> None:
 @click.option("--time", "length", default="94s", show_default=True, help="Wall-clock budget of each run.")
 @click.option("--seeds", default=3, show_default=True, help="Runs of each.")
 @click.option("--nanogpt", "checkout", type=click.Path(exists=True, path_type=Path), help="A checkout of nanoGPT.")
-@click.option("--plot", "picture", type=click.Path(path_type=Path), help="Write a PNG (extra: plot).")
+@measure.PLOT
 @click.argument("options", nargs=-1)
+@click.pass_obj
 def main(
-    corpus: Path, length: str, seeds: int, checkout: Path | None, picture: Path | None, options: tuple[str, ...]
+    run: Callable[[list[str]], object] | None,
+    corpus: Path,
+    length: str,
+    seeds: int,
+    checkout: Path | None,
+    picture: Path | None,
+    options: tuple[str, ...],
 ) -> None:
     """Train and score; OPTIONS (after --) go to charlstm train."""
-    if picture and importlib.util.find_spec("matplotlib") is None:
-        raise click.UsageError("--plot needs matplotlib: pip install -e .[plot]")
     seconds = duration(length)
     results = []
     for seed in range(1, seeds + 1):
         with tempfile.TemporaryDirectory() as folder:
-            results.append(train_charlstm(corpus, seconds, seed, Path(folder), options))
+            results.append(train_charlstm(run or as_a_user, corpus, seconds, seed, Path(folder), options))
             print(results[-1].name, seed, results[-1].scores, flush=True)
             if checkout:
                 results.append(train_nanogpt(checkout, corpus, seconds, seed, Path(folder)))

@@ -3,20 +3,22 @@
 charlstm sample names --num-samples 1000 --json | python benchmarks/novel.py names.txt --separator '\\n'
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
 
+import click
+
 from charlstm.config import TextConfig
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path)
-    parser.add_argument("--separator", required=True)
-    options = parser.parse_args()
-    known = set(options.corpus.read_text(encoding="utf-8").split(TextConfig(separator=options.separator).between))
+@click.command()
+@click.argument("corpus", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--separator", required=True)
+def main(corpus: Path, separator: str) -> None:
+    """Read what `charlstm sample --json` prints, and count."""
+    between = TextConfig(separator=separator).between
+    known = set(corpus.read_text(encoding="utf-8").split(between))
     rows = [json.loads(line) for line in sys.stdin]
     texts = [row["text"] for row in rows]
     ended = sum(row["stopped"] == "end" for row in rows)

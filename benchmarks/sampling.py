@@ -2,13 +2,15 @@
 
 import itertools
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
+import measure
 import nanogpt
 import numpy as np
 import torch
-from measure import alternate
 
 from charlstm import checkpoint, runs
 from charlstm.config import ModelConfig, SampleConfig
@@ -28,7 +30,7 @@ def compare(model: CharLSTM, rounds: int, length: int) -> dict[str, float]:
         context = Context(stepper)
         context.prefill([START])
         began = time.perf_counter()
-        for _ in itertools.islice(generate(context, CONFIG, [1], UNKNOWN), length):
+        for _ in itertools.islice(generate(context, CONFIG, [1], [UNKNOWN]), length):
             pass
         return length / (time.perf_counter() - began)
 
@@ -43,18 +45,30 @@ def compare(model: CharLSTM, rounds: int, length: int) -> dict[str, float]:
     shape = f"{model.config.num_layers} x {model.config.hidden_size}, embedding {model.config.embedding_size}"
     print(f"\n{shape}")
     ours(), torch_loop()
-    medians = alternate({"charlstm (numpy)": ours, "nn.LSTM steps (torch)": torch_loop}, rounds, "characters/s")
+    medians = measure.alternate({"charlstm (numpy)": ours, "nn.LSTM steps (torch)": torch_loop}, rounds, "characters/s")
 
     context, state, id, worst = Context(stepper), model.zero_state(1), START, 0.0
-    for number in range(1000):
+    compared = min(length, 1000)
+    for number in range(compared):
         context.read([id])
         logits, state = model(torch.tensor([[id]]), state)
         theirs = logits[0, 0].softmax(-1)
         worst = max(worst, (torch.from_numpy(context.logits()[0]).softmax(-1) - theirs).abs().max().item())
         chances = theirs.double().numpy()
         id = int(np.random.default_rng(number).choice(len(chances), p=chances / chances.sum()))
-    print(f"largest difference of a probability over 1,000 characters: {worst:.1e}")
+    print(f"largest difference of a probability over {compared:,} characters: {worst:.1e}")
     return {f"{name}, {shape}": median for name, median in medians.items()}
+
+
+def generating(model: Any, length: int) -> Callable[[], float]:
+    """Return what measures the characters per second of nanoGPT's `generate`."""
+
+    def measured() -> float:
+        began = time.perf_counter()
+        model.generate(torch.zeros(1, 1, dtype=torch.int64), length)
+        return length / (time.perf_counter() - began)
+
+    return measured
 
 
 def nanogpt_speed(checkout: Path, rounds: int, length: int) -> dict[str, float]:
@@ -67,14 +81,9 @@ def nanogpt_speed(checkout: Path, rounds: int, length: int) -> dict[str, float]:
         )
         model = module.GPT(config).eval()
 
-        def speed(model=model) -> float:
-            began = time.perf_counter()
-            model.generate(torch.zeros(1, 1, dtype=torch.int64), length)
-            return length / (time.perf_counter() - began)
-
-        ways[f"nanoGPT {layers} x {width}, block {block}"] = speed
+        ways[f"nanoGPT {layers} x {width}, block {block}"] = generating(model, length)
     print("\nnanoGPT")
-    return alternate(ways, rounds, "characters/s")
+    return measure.alternate(ways, rounds, "characters/s")
 
 
 def plot(medians: dict[str, float], path: Path) -> None:
@@ -101,16 +110,18 @@ def plot(medians: dict[str, float], path: Path) -> None:
 @click.option("--rounds", default=7, show_default=True)
 @click.option("--length", default=3000, show_default=True)
 @click.option("--nanogpt", "checkout", type=click.Path(exists=True, path_type=Path), help="A checkout of nanoGPT.")
-@click.option("--plot", "picture", type=click.Path(path_type=Path), help="Write a PNG (extra: plot).")
+@measure.PLOT
+@measure.SHAPES
 @torch.inference_mode()
-def main(rounds: int, length: int, checkout: Path | None, picture: Path | None) -> None:
+def main(
+    rounds: int, length: int, checkout: Path | None, picture: Path | None, models: tuple[ModelConfig, ...]
+) -> None:
     """Compare on the pretrained model, and on random weights of other shapes."""
     loaded = checkpoint.load(runs.find("shakespeare"))
     pretrained = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights)
-    shapes = ModelConfig(embedding_size=512), ModelConfig(num_layers=2), ModelConfig(hidden_size=256)
-    models = [pretrained, *(CharLSTM(shape, 66, UNKNOWN).eval() for shape in shapes)]
-    medians = {}
-    for model in models:
+    others = ModelConfig(embedding_size=512), ModelConfig(num_layers=2), ModelConfig(hidden_size=256)
+    medians: dict[str, float] = {}
+    for model in (pretrained, *(CharLSTM(shape, 66, UNKNOWN).eval() for shape in models or others)):
         medians |= compare(model, rounds, length)
     if checkout:
         medians |= nanogpt_speed(checkout, rounds, length)

@@ -2,13 +2,12 @@
 
 Every measurement is a process of its own, so that its peak memory is its own.
 
-    python benchmarks/scaling.py corpus --megabytes 1 16 256 2048 --folder FOLDER
-    python benchmarks/scaling.py model [--plot PNG]
+    python benchmarks/scaling.py corpus 1 16 256 2048 --folder FOLDER
+    python benchmarks/scaling.py model --plot PNG
     python benchmarks/scaling.py processes
     python benchmarks/scaling.py predict
 """
 
-import argparse
 import json
 import math
 import os
@@ -19,8 +18,14 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import click
+import measure
+
+from charlstm.config import ModelConfig
 
 STEPS = 12
 ROUNDS = 3
@@ -49,24 +54,59 @@ def make_text(path: Path, megabytes: int) -> None:
                 file.write(edited)
 
 
-def child(arguments: list[str]) -> dict[str, Any]:
-    """Run this file again with these arguments; return what it prints and its peak memory in MB."""
-    before = time.perf_counter()
-    with subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True) as process:
-        out = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(arguments)}: exit code {process.returncode}")
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return {"wall": time.perf_counter() - before, "megabytes": usage.ru_maxrss * unit / 1e6} | json.loads(out)
+class Processes:
+    """Runs a command of this file in processes of their own."""
+
+    def alone(self, *arguments: str, threads: int | None = None) -> dict[str, Any]:
+        """Return what one process prints, its seconds, and its peak memory in MB."""
+        began = time.perf_counter()
+        command = [sys.executable, __file__, *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_with(threads)) as process:
+            out = process.stdout.read() if process.stdout else ""
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise SystemExit(f"{' '.join(arguments)}: exit code {process.returncode}")
+        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+        return {
+            "wall": time.perf_counter() - began,
+            "megabytes": usage.ru_maxrss * unit / 1e6,
+            **json.loads(out.splitlines()[-1]),
+        }
+
+    def together(self, count: int, *arguments: str) -> dict[str, Any]:
+        """Return what a job of some processes of one thread prints."""
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        done = subprocess.run(
+            [*command, __file__, *arguments], capture_output=True, text=True, check=False, env=_with(threads=1)
+        )
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return printed
 
 
-def measure_corpus(path: str, cache: str) -> None:
+def _with(threads: int | None) -> dict[str, str]:
+    """Return the environment of a process of so many threads."""
+    return os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+
+
+@click.group()
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Measure how training grows with one of these."""
+    ctx.obj = ctx.obj or Processes()
+
+
+@main.command(hidden=True)
+@click.argument("path")
+@click.argument("cache")
+@click.option("--steps", default=60)
+def measure_corpus(path: str, cache: str, steps: int) -> None:
     """Prepare a text and train a few steps on it; print the seconds of each."""
     from charlstm import corpus as corpora
     from charlstm.cache import Cache
-    from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+    from charlstm.config import DeviceConfig, RunConfig, TextConfig, TrainConfig
     from charlstm.device import Device, choose
     from charlstm.train import Training
 
@@ -78,7 +118,7 @@ def measure_corpus(path: str, cache: str) -> None:
     training = Training(config, corpus, Device("cpu", "fp32"))
     training.update(1e-3)
     started = time.perf_counter()
-    for _ in range(60):
+    for _ in range(steps):
         training.update(1e-3)
     done = time.perf_counter()
     print(
@@ -86,20 +126,24 @@ def measure_corpus(path: str, cache: str) -> None:
             {
                 "prepare": prepared - began,
                 "start": started - prepared,
-                "speed": 60 * 32 * 64 / (done - started),
+                "speed": steps * 32 * 64 / (done - started),
                 "characters": corpus.source.characters,
             }
         )
     )
 
 
-def measure_model(sizes: str, precision: str) -> None:
+@main.command(hidden=True)
+@click.argument("sizes")
+@click.argument("precision")
+@click.option("--steps", default=STEPS)
+def measure_model(sizes: str, precision: str, steps: int) -> None:
     """Train some steps of a network; print the median seconds of a step and the number of weights."""
     import numpy as np
 
     from charlstm import corpus as corpora
     from charlstm import recipe
-    from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+    from charlstm.config import DeviceConfig, RunConfig, TextConfig, TrainConfig
     from charlstm.corpus import Corpus, Source
     from charlstm.device import Device, choose
     from charlstm.distributed import join, leave
@@ -118,7 +162,7 @@ def measure_model(sizes: str, precision: str) -> None:
     config = RunConfig(text=TextConfig(), model=ModelConfig(**model), train=TrainConfig(steps=1000, **train))
     training = Training(config, corpus, Device("cpu", precision), group)
     times = []
-    for step in range(STEPS + 3):
+    for step in range(steps + 3):
         began = time.perf_counter()
         training.update(1e-3)
         if step >= 3:
@@ -128,18 +172,24 @@ def measure_model(sizes: str, precision: str) -> None:
     leave(group)
 
 
-def corpus_table(megabytes: list[int], folder: Path) -> None:
-    """Print how preparing and training grow with the corpus."""
+@main.command()
+@click.argument("megabytes", type=int, nargs=-1)
+@click.option("--folder", type=click.Path(path_type=Path), help="Where the texts are kept.  [default: a temporary one]")
+@click.option("--steps", default=60, show_default=True, help="Steps of training.")
+@click.pass_obj
+def corpus(processes: Processes, megabytes: Sequence[int], folder: Path | None, steps: int) -> None:
+    """Print how preparing and training grow with the corpus, 1, 16 and 256 MB of it if MEGABYTES are not given."""
+    folder = folder or Path(tempfile.gettempdir())
     head = ("corpus", "prepared in", "MB/s", "second run", "characters/s trained", "peak memory", "above the first")
     print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
     least = None
-    for size in megabytes:
+    for size in megabytes or (1, 16, 256):
         text = folder / f"scaling-{size}.txt"
         if not text.exists():
             make_text(text, size)
         with tempfile.TemporaryDirectory(dir=folder) as cache:
-            first = child(["--corpus", str(text), cache])
-            second = child(["--corpus", str(text), cache])
+            arguments = "measure-corpus", str(text), cache, f"--steps={steps}"
+            first, second = processes.alone(*arguments), processes.alone(*arguments)
         peak = max(first["megabytes"], second["megabytes"])
         least = least or peak
         print(
@@ -149,14 +199,52 @@ def corpus_table(megabytes: list[int], folder: Path) -> None:
         )
 
 
-def model_table(precision: str, plot: Path | None) -> None:
+def _computable(ctx: click.Context, param: click.Parameter, precision: str | None) -> str:
+    """Return the precision asked for, or the processor's faster one; refuse what it has not."""
+    from charlstm.device import has_bf16
+
+    if precision == "bf16" and not has_bf16("cpu"):
+        raise click.BadParameter("this processor has no bf16; give fp32", ctx, param)
+    return precision or measure.precisions()[0]
+
+
+PRECISION = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    callback=_computable,
+    help="[default: bf16 if the processor has it]",
+)
+
+
+@main.command()
+@PRECISION
+@click.option("--rounds", default=ROUNDS, show_default=True)
+@click.option("--steps", default=STEPS, show_default=True)
+@click.option(
+    "--only", type=click.Choice(list(VARIED)), multiple=True, help="Vary this one; may be given several times."
+)
+@click.option("--at-most", type=int, help="Leave out greater values.")
+@measure.PLOT
+@click.pass_obj
+def model(
+    processes: Processes,
+    precision: str,
+    rounds: int,
+    steps: int,
+    only: Sequence[str],
+    at_most: int | None,
+    picture: Path | None,
+) -> None:
     """Print how a step grows with the network and the batch."""
     rows = []
     print("| varied | parameters | seconds a step | characters/s | peak memory |\n|---|---|---|---|---|")
-    for name, values in VARIED.items():
-        for value in values:
+    for name in only or VARIED:
+        for value in VARIED[name]:
+            if at_most is not None and value > at_most:
+                continue
             sizes = DEFAULT | {name: value}
-            runs = [child(["--model", json.dumps(sizes), precision]) for _ in range(ROUNDS)]
+            arguments = "measure-model", json.dumps(sizes), precision, f"--steps={steps}"
+            runs = [processes.alone(*arguments) for _ in range(rounds)]
             found = sorted(runs, key=lambda run: run["seconds"])[len(runs) // 2]
             speed = sizes["batch_size"] * sizes["seq_length"] / found["seconds"]
             rows.append(sizes | found | {"varied": name, "speed": speed})
@@ -165,10 +253,10 @@ def model_table(precision: str, plot: Path | None) -> None:
                 f"| {found['megabytes']:,.0f} MB |",
                 flush=True,
             )
-    for name, value in fit(rows, 2 if precision == "bf16" else 4).items():
-        print(f"{name}: {value:.3g}")
-    if plot:
-        draw(rows, plot)
+    for name, cost in fit(rows, 2 if precision == "bf16" else 4).items():
+        print(f"{name}: {cost:.3g}")
+    if picture:
+        draw(rows, picture)
 
 
 def fit(rows: list[dict[str, Any]], width: int) -> dict[str, float]:
@@ -229,10 +317,10 @@ GPU = {  # assumed, not measured: of an H200's 990e12 operations a second, 4.8e1
 }
 
 
+@main.command()
 def predict() -> None:
     """Print what the cost model says of one large network on 1, 8 and 64 GPUs: a prediction from assumed figures."""
     from charlstm import recipe
-    from charlstm.config import ModelConfig
 
     model, window = ModelConfig(hidden_size=2048, num_layers=4), 256
     parameters = recipe.parameters(model, 96)
@@ -261,8 +349,9 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(2, len(VARIED), figsize=(3.2 * len(VARIED), 5.5), squeeze=False)
-    for column, name in enumerate(VARIED):
+    varied = list(dict.fromkeys(row["varied"] for row in rows))
+    figure, axes = plt.subplots(2, len(varied), figsize=(3.2 * len(varied), 5.5), squeeze=False)
+    for column, name in enumerate(varied):
         own = [row for row in rows if row["varied"] == name]
         values = [row[name] for row in own]
         for line, (key, label) in enumerate((("speed", "characters/s"), ("megabytes", "peak memory, MB"))):
@@ -280,54 +369,28 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def processes_table(precision: str) -> None:
+@main.command(name="processes")
+@PRECISION
+@click.option("--rounds", default=ROUNDS, show_default=True)
+@click.option("--steps", default=STEPS, show_default=True)
+@measure.SHAPES
+@click.pass_obj
+def in_processes(
+    processes: Processes, precision: str, rounds: int, steps: int, models: tuple[ModelConfig, ...]
+) -> None:
     """Print one process of two threads against two processes of one thread, in turns; the global batch is the same."""
     print("| size | one process, 2 threads, characters/s | two processes, 1 thread | ratio |\n|---|---|---|---|")
-    for sizes in ({}, {"hidden_size": 1024}, {"num_layers": 2}):
-        chosen = json.dumps(DEFAULT | sizes)
-        found: dict[int, list[float]] = {1: [], 2: []}
-        for _ in range(ROUNDS):
-            for count in (1, 2):
-                command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-                environment = os.environ | {"OMP_NUM_THREADS": str(2 // count)}
-                done = subprocess.run(
-                    [*command, __file__, "--model", chosen, precision],
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                    env=environment,
-                )
-                if done.returncode:
-                    raise SystemExit(done.stderr)
-                seconds = json.loads(done.stdout.splitlines()[-1])["seconds"]
-                found[count].append(DEFAULT["batch_size"] * DEFAULT["seq_length"] / seconds)
-        one, two = (sorted(found[count])[ROUNDS // 2] for count in (1, 2))
-        name = f"{(DEFAULT | sizes)['num_layers']} x {(DEFAULT | sizes)['hidden_size']}"
-        print(f"| {name} | {one:,.0f} | {two:,.0f} | {two / one:.2f} |", flush=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["corpus", "model", "processes", "predict"])
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 16, 256])
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16")
-    parser.add_argument("--plot", type=Path)
-    options = parser.parse_args()
-    if options.what == "corpus":
-        corpus_table(options.megabytes, options.folder)
-    elif options.what == "model":
-        model_table(options.precision, options.plot)
-    elif options.what == "processes":
-        processes_table(options.precision)
-    else:
-        predict()
+    for shape in models or (ModelConfig(), ModelConfig(hidden_size=1024), ModelConfig(num_layers=2)):
+        sizes = DEFAULT | {"hidden_size": shape.hidden_size, "num_layers": shape.num_layers}
+        arguments = "measure-model", json.dumps(sizes), precision, f"--steps={steps}"
+        speeds: list[tuple[float, float]] = []
+        for _ in range(rounds):
+            taken = processes.alone(*arguments, threads=2)["seconds"], processes.together(2, *arguments)["seconds"]
+            one, two = (sizes["batch_size"] * sizes["seq_length"] / seconds for seconds in taken)
+            speeds.append((one, two))
+        one, two = (sorted(each)[rounds // 2] for each in zip(*speeds, strict=True))
+        print(f"| {shape.num_layers} x {shape.hidden_size} | {one:,.0f} | {two:,.0f} | {two / one:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--corpus":
-        measure_corpus(*sys.argv[2:])
-    elif sys.argv[1] == "--model":
-        measure_model(*sys.argv[2:])
-    else:
-        main()
+    main()

@@ -2,31 +2,29 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from pydoc_data.topics import topics
-from typing import Any
 
 import click
+import measure
 import torch
 import torch.nn.functional as F
-from measure import alternate
 
 from charlstm import corpus as corpora
 from charlstm.config import CELLS, DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.device import Device, choose
 from charlstm.train import Training
 
-SHAPES: tuple[dict[str, Any], ...] = (
-    {"hidden_size": 256},
-    {},
-    {"dropout": 0.35, "recurrent_dropout": 0.1},
-    {"hidden_size": 768, "dropout": 0.35, "recurrent_dropout": 0.1},
-    {"num_layers": 2, "dropout": 0.35, "recurrent_dropout": 0.1},
+SHAPES = (
+    ModelConfig(hidden_size=256),
+    ModelConfig(),
+    ModelConfig(dropout=0.35, recurrent_dropout=0.1),
+    ModelConfig(hidden_size=768, dropout=0.35, recurrent_dropout=0.1),
+    ModelConfig(num_layers=2, dropout=0.35, recurrent_dropout=0.1),
 )
 
 
-def bare_loop(config: RunConfig, vocab_size: int, precision: str):
+def bare_loop(config: RunConfig, vocab_size: int, precision: str) -> Callable[[], None]:
     """Forward, backward and AdamW on one window of random ids again and again: nothing else."""
     model, train = config.model, config.train
     embedding = torch.nn.Embedding(vocab_size, model.embedding_size)
@@ -50,100 +48,123 @@ def bare_loop(config: RunConfig, vocab_size: int, precision: str):
             logits = output(torch.cat(outputs, dim=-1) if len(outputs) > 1 else h)
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step
 
 
-def speed(step: Callable[[], None], steps: int, window: int) -> float:
-    """Return the characters a second of a step that reads so many."""
-    began = time.perf_counter()
-    for _ in range(steps):
-        step()
-    return steps * window / (time.perf_counter() - began)
+def repeated(step: Callable[[], None], steps: int, window: int) -> Callable[[], float]:
+    """Return what measures the characters per second of a step that reads `window` of them; it is run once at once."""
+    step()
+
+    def measured() -> float:
+        began = time.perf_counter()
+        for _ in range(steps):
+            step()
+        return steps * window / (time.perf_counter() - began)
+
+    return measured
 
 
-def compare_cells(corpus: corpora.Corpus, rounds: int, steps: int) -> None:
-    """Print the characters a second of an update with each recurrence."""
-    for precision in ("bf16", "fp32"):
-        print(f"\n1 x 256, batch 32, window 64, {precision}")
-        updates = {}
-        for cell in CELLS:
-            config = RunConfig(text=TextConfig(), model=ModelConfig(cell=cell, hidden_size=256), train=TrainConfig())
-            training = Training(config, corpus, Device("cpu", precision))
+def update(training: Training) -> Callable[[], None]:
+    """Return charlstm's step."""
+    return lambda: training.update(1e-3)
+
+
+def words(config: RunConfig, precision: str) -> str:
+    """Return what is measured, in words."""
+    model, train = config.model, config.train
+    return (
+        f"\n{model.num_layers} x {model.hidden_size}, batch {train.batch_size}, window {train.seq_length}, {precision}"
+    )
+
+
+def compare_cells(corpus: corpora.Corpus, models: Sequence[ModelConfig], rounds: int, steps: int) -> None:
+    """Print the characters per second of an update with each recurrence."""
+    for precision in measure.precisions():
+        for model in models:
+            ways = {}
+            for cell in reversed(CELLS):
+                sizes = ModelConfig(cell=cell, hidden_size=model.hidden_size, num_layers=model.num_layers)
+                config = RunConfig(text=TextConfig(), model=sizes, train=TrainConfig())
+                training = Training(config, corpus, Device("cpu", precision))
+                ways[cell] = repeated(update(training), steps, config.train.seq_length * config.train.batch_size)
+            print(words(config, precision))
+            measure.alternate(ways, rounds, "characters/s")
+
+
+def trained(training: Training, steps: int) -> Callable[[], float]:
+    """Return what measures the characters per second of some steps by the trainer's own count."""
+    training.update(1e-3)
+
+    def measured() -> float:
+        before, began = training.characters, time.perf_counter()
+        for _ in range(steps):
             training.update(1e-3)
-            updates[cell] = lambda training=training: speed(lambda: training.update(1e-3), steps, 32 * 64)
-        alternate(dict(reversed(updates.items())), rounds, "characters/s")
+        training.settle()
+        return (training.characters - before) / (time.perf_counter() - began)
+
+    return measured
 
 
-def compare_frames(path: str, rounds: int, steps: int) -> None:
-    """Print the characters a second of a text of a document a line, framed and as one stream; an end counts as one."""
-    for precision in ("bf16", "fp32"):
-        for size in (256, 512):
-            print(f"\n1 x {size}, batch 32, window 64, {precision}")
+def compare_frames(path: str, models: Sequence[ModelConfig], rounds: int, steps: int) -> None:
+    """Print the speed on a text with a document on each line, framed and as one stream; an end is a character."""
+    for precision in measure.precisions():
+        for model in models:
             ways = {}
             for name, separator in (("framed", r"\n"), ("one stream", None)):
                 text = TextConfig(separator=separator)
+                config = RunConfig(text=text, model=model, train=TrainConfig(epochs=1))
                 corpus = corpora.load([path], [], text)
-                config = RunConfig(text=text, model=ModelConfig(hidden_size=size), train=TrainConfig(epochs=1))
-                training = Training(config, corpus, Device("cpu", precision))
-                training.update(1e-3)
+                ways[name] = trained(Training(config, corpus, Device("cpu", precision)), steps)
+            print(words(config, precision))
+            measure.alternate(ways, rounds, "characters/s")
 
-                def way(training=training) -> float:
-                    before, began = training.characters, time.perf_counter()
-                    for _ in range(steps):
-                        training.update(1e-3)
-                    training.settle()
-                    return (training.characters - before) / (time.perf_counter() - began)
 
-                ways[name] = way
-            alternate(ways, rounds, "characters/s")
+def compare_with_bare(corpus: corpora.Corpus, models: Sequence[ModelConfig], rounds: int, steps: int) -> None:
+    """Print the characters per second of an update, and of a bare loop."""
+    for precision in measure.precisions():
+        for model in models:
+            config = RunConfig(text=TextConfig(), model=model, train=TrainConfig())
+            window = config.train.seq_length * config.train.batch_size
+            training = Training(config, corpus, Device("cpu", precision))
+            bare = bare_loop(config, corpus.tokenizer.vocab_size, precision)
+            print(
+                f"\n{model.num_layers} x {model.hidden_size}, embedding {model.embedding_size}, {precision}, "
+                f"dropout {model.dropout:g}, recurrent dropout {model.recurrent_dropout:g}"
+            )
+            ways = {
+                "charlstm": repeated(update(training), steps, window),
+                "bare loop": repeated(bare, steps, window),
+            }
+            measure.alternate(ways, rounds, "characters/s")
+            training.settle()
 
 
 @click.command()
 @click.option("--rounds", default=9, show_default=True)
 @click.option("--steps", default=30, show_default=True)
 @click.option("--cells", is_flag=True, help="Compare the recurrences instead, at 1 x 256.")
-@click.option("--framed", metavar="FILE", help="Compare this text, a document a line, with the same as one stream.")
-def main(rounds: int, steps: int, cells: bool, framed: str | None) -> None:
-    """Print characters a second of both."""
+@click.option(
+    "--framed", metavar="FILE", help="Compare this text, a document on each line, with the same as one stream."
+)
+@measure.SHAPES
+def main(rounds: int, steps: int, cells: bool, framed: str | None, models: tuple[ModelConfig, ...]) -> None:
+    """Print characters per second of both."""
+    if cells and framed:
+        raise click.UsageError("--cells and --framed exclude each other")
     choose(DeviceConfig(device="cpu"))  # sets the allocator as `charlstm train` does: for both
     if framed:
-        compare_frames(framed, rounds, steps)
+        sizes = ModelConfig(hidden_size=256), ModelConfig(hidden_size=512)
+        compare_frames(framed, models or sizes, rounds, steps)
         return
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "docs.txt"
-        path.write_text("\n".join(topics.values()), encoding="utf-8")
-        corpus = corpora.load([str(path)], [], TextConfig())
+        corpus = corpora.load([str(measure.write_text(Path(folder)))], [], TextConfig())
     if cells:
-        compare_cells(corpus, rounds, steps)
-        return
-    for precision in ("bf16", "fp32"):
-        for shape in SHAPES:
-            config = RunConfig(text=TextConfig(), model=ModelConfig(**shape), train=TrainConfig())
-            training = Training(config, corpus, Device("cpu", precision))
-            bare = bare_loop(config, corpus.tokenizer.vocab_size, precision)
-            window = config.train.seq_length * config.train.batch_size
-
-            def ours(training=training) -> None:
-                training.update(1e-3)
-
-            ours(), bare()
-            model = config.model
-            print(
-                f"\n{model.num_layers} x {model.hidden_size}, embedding {model.embedding_size}, {precision}, "
-                f"dropout {model.dropout:g}, recurrent dropout {model.recurrent_dropout:g}"
-            )
-            alternate(
-                {
-                    "charlstm": lambda ours=ours, window=window: speed(ours, steps, window),
-                    "bare loop": lambda bare=bare, window=window: speed(bare, steps, window),
-                },
-                rounds,
-                "characters/s",
-            )
-            training.settle()
+        compare_cells(corpus, models or SHAPES[:1], rounds, steps)
+    else:
+        compare_with_bare(corpus, models or SHAPES, rounds, steps)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ the weights, which is several times as fast, and still every character is scored
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,20 +25,29 @@ from charlstm.device import Device
 from charlstm.model import CharLSTM, State
 from charlstm.tokenizer import Tokenizer
 
-STREAMS = 16
-WINDOW = 20
-"""Characters of each stream between two updates."""
-# Chosen on texts that were cut out of training texts: benchmarks/README.md has the trials.
-RATE = 5e-4
-DECAY = 1e-3
-_EPSILON = 1e-2  # of the mean of r
+
+@dataclass(frozen=True)
+class Tuning:
+    """How fast the copy learns; chosen on texts that were cut out of training texts (benchmarks/README.md)."""
+
+    rate: float = 5e-4
+    decay: float = 1e-3
+    epsilon: float = 1e-2
+    """As a share of the mean of r."""
+    streams: int = 16
+    """Streams read side by side, at most."""
+    window: int = 20
+    """Characters of each stream between two updates."""
+
+
+DEFAULT = Tuning()
 _MEASURED = 32  # windows of each stream of the training text from which r is taken
 _LARGEST = 5  # times the rate: without it one character that was rare in training, and so its r, ruins the weights
 _LEAST_STREAM = 2048  # characters
 
 
 def windows(
-    model: CharLSTM, split: Split, train: Split, tokenizer: Tokenizer, device: Device
+    model: CharLSTM, split: Split, train: Split, tokenizer: Tokenizer, device: Device, tuning: Tuning = DEFAULT
 ) -> Iterator[tuple[Tensor, Batch]]:
     """Yield the logits, (T, N, V) in fp32, and what was read and came; what came is learnt when the next are asked for.
 
@@ -47,13 +57,15 @@ def windows(
         train: the training text, which tells how far each weight is to move.
         tokenizer: of both.
         device: where the model lies.
+        tuning: how fast it learns.
     """
-    learner = _Learner(model, tokenizer, device)
-    learner.measure(Batches(train, tokenizer, max(1, min(STREAMS, len(train.ids) // WINDOW)), WINDOW))
+    learner = _Learner(model, tokenizer, device, tuning)
+    length = tuning.window
+    learner.measure(Batches(train, tokenizer, max(1, min(tuning.streams, len(train.ids) // length)), length))
     # Each stream begins from nothing: what it read before its own characters would be learnt from, and is another one's
     # to be scored.
-    streams = max(1, min(STREAMS, len(split.ids) // _LEAST_STREAM))
-    batches = Batches(split, tokenizer, streams, WINDOW)
+    streams = max(1, min(tuning.streams, len(split.ids) // _LEAST_STREAM))
+    batches = Batches(split, tokenizer, streams, length)
     state = learner.model.zero_state(streams)
     for number in range(batches.windows):
         batch = batches.at(number)
@@ -65,12 +77,12 @@ def windows(
 class _Learner:
     """A copy of a model, and what its updates need."""
 
-    def __init__(self, model: CharLSTM, tokenizer: Tokenizer, device: Device) -> None:
+    def __init__(self, model: CharLSTM, tokenizer: Tokenizer, device: Device, tuning: Tuning) -> None:
         config = dataclasses.replace(model.config, dropout=0.0, recurrent_dropout=0.0)
         self.model = CharLSTM(config, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id).to(device.name)
         self.model.load_state_dict(model.state_dict())
         self.model.train()  # cuDNN computes no gradients in evaluation mode
-        self._device = device
+        self._device, self._tuning = device, tuning
         self._weights = list(self.model.parameters())
         self._trained = [weight.detach().clone() for weight in self._weights]
         self._rates = [torch.zeros_like(weight) for weight in self._trained]
@@ -93,17 +105,17 @@ class _Learner:
             torch._foreach_addcmul_(squares, gradients, gradients)
         roots = [(square / count).sqrt() for square in squares]
         mean = float(torch.cat([root.flatten() for root in roots]).mean()) or 1.0
-        self._rates = [RATE / (root + _EPSILON * mean) for root in roots]
-        self._decays = [(DECAY / mean * root).clamp(max=1) for root in roots]
+        self._rates = [self._tuning.rate / (root + self._tuning.epsilon * mean) for root in roots]
+        self._decays = [(self._tuning.decay / mean * root).clamp(max=1) for root in roots]
 
     @torch.no_grad()
     def learn(self, logits: Tensor, batch: Batch) -> None:
         """Update the weights by what a window's logits should have been."""
-        gradients = self._gradients(logits, batch)
+        gradients, largest = self._gradients(logits, batch), _LARGEST * self._tuning.rate
         for weight, gradient, rate, decay, trained in zip(
             self._weights, gradients, self._rates, self._decays, self._trained, strict=True
         ):
-            step = (gradient * rate).clamp_(-_LARGEST * RATE, _LARGEST * RATE)
+            step = (gradient * rate).clamp_(-largest, largest)
             weight.addcmul_(trained - weight, decay).sub_(step)
         self.model.pin()
 

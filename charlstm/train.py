@@ -405,7 +405,7 @@ class _Loop:
     ) -> None:
         self._training, self._corpus, self._run = training, corpus, run
         self._stop, self._clock = stop, clock
-        self._keeper = _Keeper(training, corpus, run, plan)
+        self._keeper = Keeper(training, corpus, run, plan)
         self._refreshed = time.monotonic()
         self._threads: int | None = None
 
@@ -528,10 +528,11 @@ def _best_model(training: Training, run: runs.Run) -> CharLSTM:
     return CharLSTM.from_weights(best.config.model, best.tokenizer.vocab_size, best.weights).to(training.device.name)
 
 
-class _Keeper:
+class Keeper:
     """Writes a run's generations, and remembers what could not be written."""
 
     def __init__(self, training: Training, corpus: Corpus, run: runs.Run, plan: Plan) -> None:
+        """Begin with nothing to write; the run's folder is there."""
         self._training, self._corpus, self._run, self.plan = training, corpus, run, plan
         self._began = time.monotonic() - training.seconds
         self._saved = time.monotonic()

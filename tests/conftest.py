@@ -7,7 +7,17 @@ from pydoc_data.topics import topics
 
 import pytest
 
+from charlstm.cells import CELLS
 from charlstm.cli import run
+from charlstm.device import has_bf16
+
+NEEDS_BF16 = pytest.mark.skipif(not has_bf16("cpu"), reason="this processor has no bf16")
+CELLS_AND_PRECISIONS = [
+    # The other cells' products are computed in bf16 on any processor; torch's LSTM kernel needs one that has it.
+    pytest.param(cell, precision, marks=NEEDS_BF16 if (cell, precision) == ("lstm", "bf16") else ())
+    for cell in CELLS
+    for precision in ("fp32", "bf16")
+]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from children import job, together
 
 from charlstm import checkpoint as checkpoints
 from charlstm import corpus as corpora
@@ -37,24 +38,22 @@ def folder(text: str, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(folder: Path, processes: int, *arguments: str, torchrun: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    launcher = [*TORCHRUN, "--standalone", f"--nproc-per-node={processes}", *torchrun]
-    command = launcher if processes > 1 else [sys.executable]
+def train(folder: Path, processes: int, *arguments: str) -> str:
+    return together(folder, processes, ["train", *arguments, "--threads=1"])
+
+
+def torchrun(folder: Path, processes: int, *arguments: str, restarts: int = 0) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*command, "-m", "charlstm", "train", *arguments],
+        [
+            *(*TORCHRUN, "--standalone", f"--nproc-per-node={processes}", f"--max-restarts={restarts}"),
+            *("-m", "charlstm", "train", *arguments),
+        ],
         cwd=folder,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-
-
-def train(folder: Path, processes: int, *arguments: str) -> str:
-    process = start(folder, processes, *arguments)
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    return err
 
 
 def rows(folder: Path, name: str) -> list[dict[str, float]]:
@@ -140,7 +139,7 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 def test_a_killed_worker_is_begun_again_and_the_model_is_the_undisturbed_one(folder: Path) -> None:
     common = ["text.txt", *OPTIONS, "--steps=400", "--evaluations=20"]
     train(folder, 2, *common, "--name=calm")
-    process = start(folder, 2, *common, "--name=struck", torchrun=("--max-restarts=2",))
+    process = torchrun(folder, 2, *common, "--name=struck", restarts=2)
     wait_for(folder / "checkpoints" / "struck" / "previous.safetensors", process)
     os.kill(max(workers(process)), signal.SIGKILL)
     _, err = process.communicate()
@@ -154,7 +153,7 @@ def test_a_killed_worker_is_begun_again_and_the_model_is_the_undisturbed_one(fol
 @pytest.mark.slow
 def test_a_terminated_job_saves_and_goes_on(folder: Path) -> None:
     common = ["text.txt", *OPTIONS, "--steps=100000", "--evaluations=1000", "--name=long"]
-    process = start(folder, 2, *common)
+    process = torchrun(folder, 2, *common)
     wait_for(folder / "checkpoints" / "long" / "last.safetensors", process)
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
@@ -176,15 +175,17 @@ def test_no_thread_of_the_group_outlives_it(folder: Path) -> None:
         "names = [it.read_text().strip() for it in pathlib.Path('/proc/self/task').glob('*/comm')]\n"
         "os.write(1, f'{code} {[name for name in names if \"gloo\" in name]}\\n'.encode())\n"
     )
-    done = subprocess.run(
-        [*TORCHRUN, "--standalone", "--nproc-per-node=2", script, "train", "text.txt", *OPTIONS, "--steps=2"],
-        cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines() == ["0 []"] * 2
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, "train", "text.txt", *OPTIONS, "--steps=2"],
+            cwd=folder,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for environment in job(2)
+    ]
+    assert [process.communicate()[0] for process in processes] == ["0 []\n"] * 2
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import Command
+from conftest import CELLS_AND_PRECISIONS, NEEDS_BF16, Command
 
 from charlstm import corpus as corpora
 from charlstm import evaluate
@@ -24,7 +24,6 @@ from charlstm.train import Training
 
 TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyz", framed=True)
 START, END = TOKENIZER.start_id, TOKENIZER.end_id
-PRECISIONS = ["fp32", "bf16"]
 
 
 def build(cell: str, num_layers: int = 2) -> CharLSTM:
@@ -48,8 +47,7 @@ def read(model: CharLSTM, ids: list[list[int]], precision: str) -> torch.Tensor:
     return torch.cat(logits)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "precision"), CELLS_AND_PRECISIONS)
 def test_no_character_of_a_document_changes_a_bit_of_a_later_ones_logits(cell: str, precision: str) -> None:
     model = build(cell)
     first, second, third = (TOKENIZER.encode(text).tolist() for text in ("abc", "the second document", "z"))
@@ -71,8 +69,7 @@ def test_no_character_of_a_document_changes_a_bit_of_a_later_ones_logits(cell: s
         torch.testing.assert_close(alone[:, 0].float(), later[0][: len(second) + 2, 0].float(), rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "precision"), CELLS_AND_PRECISIONS)
 def test_no_gradient_crosses_a_documents_end(cell: str, precision: str) -> None:
     model = build(cell)
     seen: list[torch.Tensor] = []
@@ -133,7 +130,7 @@ def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(names: Cor
             assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=NEEDS_BF16)])
 def test_a_documents_loss_is_the_same_wherever_it_lies(names: Corpus, precision: str) -> None:
     tokenizer, split = names.tokenizer, names.val
     torch.manual_seed(0)

@@ -13,6 +13,7 @@ from charlstm.cells import CELLS
 from charlstm.config import ModelConfig
 from charlstm.corpus import Split
 from charlstm.device import Device
+from charlstm.dynamic import Tuning
 from charlstm.model import CharLSTM
 from charlstm.tokenizer import CharTokenizer, Tokenizer
 
@@ -25,14 +26,16 @@ def build(tokenizer: Tokenizer, cell: str = "lstm") -> CharLSTM:
     return CharLSTM(config, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id).eval()
 
 
-def score(model: CharLSTM, split: Split, train: Split, tokenizer: Tokenizer) -> evaluate.Score:
-    *_, found = evaluate.add_up(dynamic.windows(model, split, train, tokenizer, CPU), split, tokenizer)
+def score(
+    model: CharLSTM, split: Split, train: Split, tokenizer: Tokenizer, tuning: Tuning = dynamic.DEFAULT
+) -> evaluate.Score:
+    *_, found = evaluate.add_up(dynamic.windows(model, split, train, tokenizer, CPU, tuning), split, tokenizer)
     return found
 
 
-def by_the_paper(model: CharLSTM, ids: list[int], train: list[int], start: int) -> float:
+def by_the_paper(model: CharLSTM, ids: list[int], train: list[int], start: int, tuning: Tuning) -> float:
     """Krause et al. 2018, equations 4 to 6, one stream and one weight matrix after the other; returns the nats."""
-    width = dynamic.WINDOW
+    width = tuning.window
 
     def windows(text: list[int]) -> list[tuple[list[int], list[int]]]:
         count = -(-len(text) // width)
@@ -62,21 +65,20 @@ def by_the_paper(model: CharLSTM, ids: list[int], train: list[int], start: int) 
         with torch.no_grad():
             for weight, gradient, square, begun in zip(weights, gradients, squares, trained, strict=True):
                 root = square.sqrt()
-                back = torch.minimum(dynamic.DECAY * root / mean, torch.ones(()))
+                back = torch.minimum(tuning.decay * root / mean, torch.ones(()))
                 step = (gradient / (root + 0.01 * mean)).clamp(-5, 5)
-                weight.add_(back * (begun - weight) - dynamic.RATE * step)
+                weight.add_(back * (begun - weight) - tuning.rate * step)
     return nats
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_update_is_the_papers(text: str, cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamic, "STREAMS", 1)
-    monkeypatch.setattr(dynamic, "RATE", 0.01)
+def test_the_update_is_the_papers(text: str, cell: str) -> None:
+    tuning = Tuning(rate=0.01, streams=1)
     tokenizer = CharTokenizer.fit(text[:2000])
     split, train = corpus.encode(text[1000:1500], tokenizer), corpus.encode(text[:600], tokenizer)
     model = build(tokenizer, cell)
-    found = score(model, split, train, tokenizer)
-    expected = by_the_paper(model, split.ids.tolist(), train.ids.tolist(), tokenizer.start_id)
+    found = score(model, split, train, tokenizer, tuning)
+    expected = by_the_paper(model, split.ids.tolist(), train.ids.tolist(), tokenizer.start_id, tuning)
     assert found.nats == pytest.approx(expected, rel=1e-4)
     assert found.nats != pytest.approx(evaluate.evaluate(build(tokenizer, cell), split, tokenizer, CPU).nats, rel=1e-2)
 

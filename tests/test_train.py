@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import CELLS_AND_PRECISIONS
 
 from charlstm import checkpoint as checkpoints
 from charlstm import corpus as corpora
 from charlstm import evaluate, recipe
 from charlstm import plan as plans
-from charlstm.config import CELLS, DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.corpus import Corpus
 from charlstm.device import Device
 from charlstm.errors import DataError, DivergedError
@@ -62,9 +63,13 @@ def same_files(a: Path, b: Path) -> None:
         assert first.training | {"seconds": 0} == second.training | {"seconds": 0}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    ("cell", "stopped_after"), [*(("lstm", step) for step in (1, 16, 33, 40)), *((cell, 13) for cell in CELLS[1:])]
+    ("cell", "precision", "stopped_after"),
+    [
+        pytest.param(*case.values, step, marks=case.marks)
+        for case in CELLS_AND_PRECISIONS
+        for step in ((1, 16, 33, 40) if case.values[0] == "lstm" else (13,))
+    ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     corpus: Corpus, tmp_path: Path, precision: str, cell: str, stopped_after: int

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from charlstm.config import CACHE_LIMIT, Settings, duration, field_type, flag, size
+from charlstm import config
+from charlstm.config import CACHE_LIMIT, Settings, duration, field_type, flag
 from charlstm.errors import CharLSTMError, InputOutputError, UsageError, os_reason
 
 if TYPE_CHECKING:
@@ -25,18 +26,14 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Group = TypeVar("Group", bound=Settings)
 
 
-class _Duration(click.ParamType[float]):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        return float(value) if isinstance(value, (int, float)) else duration(value)
+def time(value: str | float) -> float:
+    """Return seconds; help shows this function's name for the value."""
+    return float(value) if isinstance(value, (int, float)) else duration(value)
 
 
-class _Size(click.ParamType[int]):
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        return value if isinstance(value, int) else size(value)
+def size(value: str | int) -> int:
+    """Return bytes; help shows this function's name for the value."""
+    return value if isinstance(value, int) else config.size(value)
 
 
 def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
@@ -50,7 +47,7 @@ def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
                 choices = click.Choice(limits.choices) if limits.choices else None
                 function = click.option(
                     f"{flag(field.name)}/--no-{flag(field.name)[2:]}" if kind is bool else flag(field.name),
-                    type=_Duration() if field.metadata["duration"] else choices or kind,
+                    type=time if field.metadata["duration"] else choices or kind,
                     default=_spelled(field),
                     show_default=field.metadata["adapts"] or field.default is not None,
                     help=field.metadata["help"],
@@ -74,7 +71,7 @@ def cached(function: Function) -> Function:
     """Add the options that name the cache and its limit."""
     decorated = click.option(
         "--cache-limit",
-        type=_Size(),
+        type=size,
         default=f"{CACHE_LIMIT // 10**9}GB",
         show_default=True,
         envvar="CHARLSTM_CACHE_LIMIT",

@@ -3,15 +3,10 @@
 `make torture` sets CHARLSTM_TORTURE, which takes the full counts.
 """
 
-import multiprocessing
 import os
-import signal
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +14,10 @@ import pytest
 
 from charlstm import checkpoint as checkpoints
 from charlstm.runs import Run
+from tests import children
+from tests.children import Child
 
 FULL = "CHARLSTM_TORTURE" in os.environ
-# Ready to begin at once: a child is a fork of a process that has loaded torch and computed nothing.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["charlstm.cli", "charlstm.train", "charlstm.plan", "charlstm.console", "torch._dynamo"])
-
 _survived: Counter[str] = Counter()
 _figures: dict[str, str] = {}
 
@@ -56,67 +49,22 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{figure:>7}  {what}")
 
 
-@dataclass(frozen=True)
-class Child:
-    """A command line in a process of its own."""
-
-    process: multiprocessing.process.BaseProcess
-    news: Connection
-    """Gets a word when the command begins, and at each save."""
-
-    def kill(self) -> None:
-        """End it as a power failure would, as far as a process can tell."""
-        if self.process.pid is not None and self.process.is_alive():
-            os.kill(self.process.pid, signal.SIGKILL)
-        self.process.join()
-
-    def wait(self) -> int:
-        """Return its exit code when it has ended; below 0 that of the signal that ended it."""
-        self.process.join()
-        assert self.process.exitcode is not None
-        return self.process.exitcode
-
-
-def _run(arguments: Sequence[str], folder: str, news: Connection) -> None:
-    """Do what the console script does, telling of each save."""
-    os.chdir(folder)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests themselves may run under nohup
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-    sys.stderr = open("stderr.txt", "a")  # noqa: SIM115, PTH123
-    from charlstm import durable
-    from charlstm.cli import run
-
-    write = durable.write
-
-    def told(*args: Any, **options: Any) -> None:
-        news.send("save")
-        write(*args, **options)
-
-    durable.write = told
-    news.send("begun")
-    sys.exit(run(list(arguments)))
-
-
 Start = Callable[..., Child]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start a command line in a process of its own, in this test's folder."""
-    children: list[Child] = []
+    started: list[Child] = []
 
-    def begin(*arguments: object) -> Child:
-        mine, its = CONTEXT.Pipe(duplex=False)
-        process = CONTEXT.Process(target=_run, args=([str(it) for it in arguments], str(tmp_path), its))
-        process.start()
-        its.close()
-        child = Child(process, mine)
-        children.append(child)
-        assert mine.recv() == "begun"
+    def one(*arguments: object) -> Child:
+        child = children.begin(tmp_path, arguments)
+        started.append(child)
+        assert child.news.recv() == "begun"
         return child
 
-    yield begin
-    for child in children:
+    yield one
+    for child in started:
         child.kill()
         child.news.close()
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from charlstm.runs import Run
-from tests.reliability.conftest import SMALL, Child, Start, outcome, times
+from tests.children import Child
+from tests.reliability.conftest import SMALL, Start, outcome, times
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,8 @@
 """The folder of prepared corpora: found by content, written whole or not at all, checked on use, limited in size."""
 
 import contextlib
+import errno
+import itertools
 import json
 import os
 import shutil
@@ -18,6 +20,7 @@ from charlstm.errors import InputOutputError, os_reason
 _SUMMARY = "corpus.json"
 _UNFINISHED = ".unfinished-"
 _BLOCK = 1 << 22
+_ATTEMPTS = 20  # to store a corpus, while other processes store and remove it
 _STALE_SECONDS = 24 * 3600.0  # after which what a killed process left is removed
 
 
@@ -108,15 +111,16 @@ class Cache:
         content = json.dumps(summary | {"files": files})
         (folder / _SUMMARY).write_text(content, encoding="utf-8")
         place = self.root / key
-        shutil.rmtree(place, ignore_errors=True)
-        with contextlib.suppress(FileExistsError):  # another process was faster: its work is as good
+        self._in_use.add(key)
+        for attempt in itertools.count():
             try:
                 folder.rename(place)
+                break
             except OSError as error:
-                if not place.is_dir():
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY} or attempt == _ATTEMPTS:
                     raise
-                raise FileExistsError from error
-        self._in_use.add(key)
+            if self.find(key) is not None:  # another process was faster, and may be reading: its work is as good
+                break
         self._evict()
         return Entry(place, json.loads(content))
 

@@ -285,7 +285,11 @@ def _prepare(
         (folder / "gathered").unlink()
         # A reading that includes a pipe is found again by the text alone, not by the same list of files.
         summary |= {"paths": list(paths), "skipped": gathered.skipped if lasting else []}
-        return _opened(cache.store(folder, keys.key(gathered.sha256, tokenizer), summary), left_out)
+        entry = cache.store(folder, keys.key(gathered.sha256, tokenizer), summary)
+    try:
+        return _opened(entry, left_out)
+    except FileNotFoundError:  # another process, with a small limit, has just removed it
+        return _prepare(paths, config, tokenizer, share, cache, watch, against)
 
 
 def _left_out(

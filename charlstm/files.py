@@ -402,7 +402,8 @@ class _Decoder:
                 remedies={"--tokenizer": "use --tokenizer byte"},
                 otherwise="give a text",
             )
-        fact = f"{self._file.path}: control characters such as NUL at regular places: {likely}, not {self._encoding}"
+        looks = f"this looks like {likely}, not {self._encoding}"
+        fact = f"{self._file.path}: control characters such as NUL at regular intervals: {looks}"
         return self._error(fact, f"name --encoding {likely}")
 
     def _refusal(self, error: UnicodeDecodeError, end: int) -> DataError:

@@ -12,7 +12,7 @@ from charlstm.tokenizer import Ids
 LEAST_PIECE = 64
 """Ids that a piece has at least to be looked for within others: shorter ones occur anywhere by chance."""
 _BLOCK = 1 << 19  # ids read at a time
-_SAMPLED = 8  # ids of a piece that go into its sketch
+_SAMPLED = 16  # ids of a piece that go into its sketch: all of a name
 _SKETCH_BITS = 22
 _MIX = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio: spreads its factor over the upper bits
 _PATTERN = 1 << 11  # ids of a piece that are looked for; where they are found, all of it is compared
@@ -32,11 +32,6 @@ class Pieces:
     read: Callable[[int, int], Ids]
     """Returns the ids of the text from one place to another."""
 
-    @property
-    def lengths(self) -> Positions:
-        """Of each piece, in ids."""
-        return self.ends - self.begins
-
 
 def occurring(searched: Pieces, text: Pieces, *, within: bool) -> Flags:
     """Return which pieces are equal to a piece of `text`; or, if `within`, to any stretch of at least LEAST_PIECE ids.
@@ -51,30 +46,18 @@ def occurring(searched: Pieces, text: Pieces, *, within: bool) -> Flags:
 
 def _equal(searched: Pieces, text: Pieces) -> Flags:
     """Return which pieces are equal to one of `text`: only what has the sketch of one of them is hashed."""
-    sketches = np.full(len(searched.begins), -1)
+    sketches = np.zeros(len(searched.begins), np.int64)
     digests = np.zeros(len(sketches), np.uint64)
     for begin, ids, touched in _blocks(searched):
-        inside, values = _sketches(searched, begin, ids, touched)
-        sketches[touched][inside] = values
+        begun = searched.begins[touched] >= begin
+        sketches[touched][begun] = _sketches(searched, begin, ids, touched)[begun]
     for numbers, hashes in _digests(searched, lambda _, __, touched: np.ones(touched.stop - touched.start, bool)):
         digests[numbers] = hashes
     known, group = np.unique(digests, return_inverse=True)
     seen = np.zeros(len(known), bool)
-    lengths = np.unique(searched.lengths)
-    lengths_alone = np.unique(searched.lengths[sketches < 0])
     wanted = np.zeros(1 << _SKETCH_BITS, bool)
-    wanted[sketches[sketches >= 0]] = True
-
-    def alike(begin: int, ids: Ids, touched: slice) -> Flags:
-        inside, values = _sketches(text, begin, ids, touched)
-        chosen = np.zeros(len(inside), bool)
-        chosen[inside] = wanted[values]
-        if len(lengths_alone):
-            chosen |= np.isin(text.lengths[touched], lengths_alone)
-        chosen[~inside] = np.isin(text.lengths[touched][~inside], lengths)
-        return chosen
-
-    for _, hashes in _digests(text, alike):
+    wanted[sketches] = True
+    for _, hashes in _digests(text, lambda begin, ids, touched: wanted[_sketches(text, begin, ids, touched)]):
         places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
         places = np.unique(places[known[places] == hashes])
         if seen[places].all():
@@ -83,7 +66,7 @@ def _equal(searched: Pieces, text: Pieces) -> Flags:
         if seen.all():
             break
         wanted[:] = False  # what was found once need not be found again: in a list of names much is
-        wanted[sketches[(sketches >= 0) & ~seen[group]]] = True
+        wanted[sketches[~seen[group]]] = True
     return seen[group]
 
 
@@ -93,7 +76,9 @@ def _contained(searched: Pieces, text: Pieces) -> Flags:
     attempts = np.zeros(len(found), np.int64)
     patterns = {
         number: searched.read(begin, begin + min(length, _PATTERN)).tobytes()
-        for number, (begin, length) in enumerate(zip(searched.begins.tolist(), searched.lengths.tolist(), strict=True))
+        for number, (begin, length) in enumerate(
+            zip(searched.begins.tolist(), (searched.ends - searched.begins).tolist(), strict=True)
+        )
         if length >= LEAST_PIECE
     }
     last = int(text.ends[-1])
@@ -123,7 +108,7 @@ def _places(data: bytes, pattern: bytes, width: int) -> Iterator[int]:
 
 def _matches(searched: Pieces, number: int, text: Pieces, place: int) -> bool:
     """Return whether a piece is what `text` has at a place."""
-    begin, length = int(searched.begins[number]), int(searched.lengths[number])
+    begin, length = int(searched.begins[number]), int(searched.ends[number] - searched.begins[number])
     if place + length > text.ends[-1]:
         return False
     for offset in range(0, length, _BLOCK):
@@ -145,20 +130,23 @@ def _blocks(pieces: Pieces) -> Iterator[tuple[int, Ids, slice]]:
             yield begin, pieces.read(begin, end), slice(int(first), int(beyond))
 
 
-def _sketches(pieces: Pieces, begin: int, ids: Ids, touched: slice) -> tuple[Flags, Positions]:
-    """Return which of the touched pieces lie in the block as a whole, and a number for each of these.
+def _sketches(pieces: Pieces, begin: int, ids: Ids, touched: slice) -> Positions:
+    """Return a number for each of the touched pieces that begins in the block, and any for one that began before.
 
     It is a hash of the length and of some ids, so that equal pieces have the same.
     """
-    begins, ends = pieces.begins[touched] - begin, pieces.ends[touched] - begin
-    inside = (begins >= 0) & (ends <= len(ids))
-    begins, lengths = begins[inside], (ends - begins)[inside]
+    begins, lengths = pieces.begins[touched], pieces.ends[touched] - pieces.begins[touched]
     hashes = lengths.astype(np.uint64)
     for sampled in range(_SAMPLED):
-        hashes ^= ids[begins + (lengths - 1) * sampled // (_SAMPLED - 1)]
+        places = begins + (lengths - 1) * sampled // (_SAMPLED - 1)
+        values = ids.take(places - begin, mode="clip")
+        last = int(places[-1])
+        if last >= begin + len(ids):
+            values[-1] = pieces.read(last, last + 1)[0]
+        hashes ^= values
         hashes *= np.uint64(_MIX)
         hashes ^= hashes >> np.uint64(29)
-    return inside, (hashes >> np.uint64(64 - _SKETCH_BITS)).astype(np.int64)
+    return (hashes >> np.uint64(64 - _SKETCH_BITS)).astype(np.int64)
 
 
 def _digests(
@@ -179,10 +167,10 @@ def _digests(
             chosen[0] = unfinished is not None
         numbers = (touched.start + np.flatnonzero(chosen)).tolist()
         data, width = memoryview(ids.tobytes()), ids.itemsize
-        begins = (np.maximum(pieces.begins[touched] - begin, 0)[chosen] * width).tolist()
+        begins = np.maximum(pieces.begins[touched][chosen] - begin, 0) * width
         ends = (pieces.ends[touched][chosen] - begin) * width
         hashes = []
-        for first, end in zip(begins, ends.tolist(), strict=True):
+        for first, end in zip(begins.tolist(), ends.tolist(), strict=True):
             hashed = unfinished if goes_on and unfinished is not None else hashlib.blake2b(digest_size=8)
             hashed.update(data[first:end])
             goes_on, unfinished = False, hashed if end > len(data) else None

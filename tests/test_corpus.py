@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -362,6 +363,21 @@ def test_the_cache_knows_a_text_by_its_content(tmp_path: Path, monkeypatch: pyte
     assert load() == first  # a damaged entry is made again
     assert cache.clear() > 0
     assert not list(cache.root.iterdir())
+
+
+def test_many_at_once_share_a_cache_that_is_too_small(tmp_path: Path) -> None:
+    """Each removes what the others have stored, and some prepare the same text."""
+    texts = [f"text {number} " * 500 for number in range(3)]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number}.txt").write_text(text)
+
+    def load(number: int) -> bool:
+        cache = Cache(tmp_path / "cache", limit=0)
+        loaded = corpus.load([str(tmp_path / f"{number}.txt")], [], CHAR, cache=cache)
+        return loaded.tokenizer.decode(np.concatenate([loaded.train.ids, loaded.val.ids])) == texts[number]
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(load, [0, 1, 0, 2, 1, 0] * 10))
 
 
 def test_numbers_grow_with_the_alphabet(tmp_path: Path) -> None:

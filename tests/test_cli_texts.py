@@ -122,5 +122,9 @@ def test_a_folder_with_links_is_read_once(charlstm: Command, text: str) -> None:
     assert json.loads(scored.out)["characters"] == 5000
     assert "5 links" in scored.err
     assert charlstm("train", "folder", "--resume", "--steps=2").code == 0
+    again = charlstm("train", "folder", "--name=again", "--no-deduplicate", *small)
+    assert "5 links to files already read: read again each time" in again.err
+    assert charlstm("train", "--resume", "--name=again", "--steps=2").code == 0  # as do runs of older versions
+    assert charlstm("eval", "again").code == 0
     twice = charlstm("train", "folder/a.txt", "folder/a.txt", "--name=twice", *small)
     assert "1 file named more than once: not read again (folder/a.txt)" in twice.err

@@ -6,7 +6,7 @@ from charlstm import __version__
 from charlstm.cli.options import HELP, common
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Show what a checkpoint holds, and verify it.")
 @click.argument("checkpoint", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @common

@@ -463,7 +463,7 @@ class TrainingView:
         )
         width = max(20, self._console.width - 10)
         for line in printable(record.sample).strip("\n").splitlines()[:3]:
-            _draw(self._console, (f"        {fitted(line, width)}", "dim"))
+            _draw(self._console, (f"        {fitted(line, width)}".rstrip(), "dim"))
         if self._bar is not None:
             self._bar.refresh()
 
@@ -471,7 +471,7 @@ class TrainingView:
 def reach(found: "Reach") -> None:
     """Print the loss by context as a table and a chart that fit in 60 columns, and the n-grams' below it if any."""
     longest = found.rows[-1]
-    most = max(row.loss.bits for row in found.rows)
+    most = max(mean.bits for mean in [*(row.loss for row in found.rows), *(found.ngrams or [])])
     lines = [
         "Bits a character, with 95 % intervals, of",
         f"{found.characters:,} characters of the text, each predicted from so many",
@@ -580,7 +580,7 @@ def failures(found: "Failures") -> None:
 
 def _place(place: "Place") -> str:
     """Return a line for a surprising place; what does not fit is cut from the text before it."""
-    here, before, after = marked(place.character), _on_one_line(place.before), _on_one_line(place.after)
+    here, before, after = marked(place.character), _in_brief(place.before), _in_brief(place.after)
     # Blanks beside the place would be taken for the gaps between the columns.
     inner = before.rstrip(" ")
     before = inner + _BLANK * (len(before) - len(inner))
@@ -622,6 +622,11 @@ def _named_blank(character: str) -> str:
     if character == " ":
         return _BLANK
     return _escaped(character) if character.isspace() else character
+
+
+def _in_brief(text: str) -> str:
+    """Return a text on one line, a column for each hidden character: an escape that is cut off would be misread."""
+    return _on_one_line(_HIDDEN.sub(lambda match: match[0] if match[0] < " " else "\N{REPLACEMENT CHARACTER}", text))
 
 
 def _on_one_line(text: str) -> str:

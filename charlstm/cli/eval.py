@@ -201,7 +201,7 @@ def _training(loaded: "Checkpoint", cache: "Cache", wanted: set[str], text: str 
         return None
     purpose = f"without it these are left out: {', '.join(needing.values())}"
     if text is None:
-        purpose = f"it takes part in {', '.join(needing)}"
+        purpose = f"needed for {', '.join(needing)}"
     try:
         return texts.training(loaded, cache, purpose)
     except texts.MissingTextError as error:

@@ -45,7 +45,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             ("model", config.model.words),
             ("parameters", f"{loaded.parameters:,}"),
             ("tokenizer", f"{loaded.tokenizer.kind}, {loaded.tokenizer.vocab_size:,} ids"),
-            ("vocabulary", repr(characters[:200]) + (" ..." if len(characters) > 200 else "")),
+            ("vocabulary", console.marked(characters[:200]) + (" ..." if len(characters) > 200 else "")),
             ("corpus", f"{' '.join(source.paths)}, {source.characters:,} characters"),
             ("sha256", source.sha256),
             ("step", f"{loaded.step:,}"),

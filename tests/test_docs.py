@@ -74,7 +74,7 @@ def test_the_powers() -> None:
 
 def test_the_page_on_evaluation_explains_every_option() -> None:
     page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    of_all_commands = {"--device", "--threads", "--cache", "--config", "--debug", "--encoding"}
+    of_all_commands = {"--device", "--threads", "--cache", "--cache-limit", "--config", "--debug", "--encoding"}
     options = {option for parameter in cli.commands["eval"].params for option in parameter.opts if option[0] == "-"}
     assert [option for option in sorted(options - of_all_commands) if option not in page] == []
 

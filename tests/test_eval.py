@@ -105,16 +105,22 @@ def test_the_error_says_why_the_text_is_needed_and_where_it_was(run: Command) ->
 
 def test_a_held_out_file_is_no_training_text(run: Command, text: str) -> None:
     Path("val.txt").write_text(text[50_000:51_000], encoding="utf-8")
-    arguments = ("--val=val.txt", "--name=apart", "--steps=4", *SMALL)
-    assert run("train", "corpus.txt", *arguments).code == 0
+    options = ("--val=val.txt", "--steps=4", *SMALL)
+    assert run("train", "corpus.txt", "--name=apart", *options).code == 0
+    assert run("train", "corpus.txt", "--name=compared", "--deduplicate", *options).code == 0
     assert row(run("eval", "apart", "--baselines", "--json"))["baselines"][1]["bits_per_character"] is not None
     Path("corpus.txt").unlink()
     assert row(run("eval", "apart", "--json"))["characters"] == 1000
-    refused = run("eval", "apart", "--baselines")
-    assert refused.code == 74
-    assert "--baselines" in refused.err
+    for arguments, why in (
+        (("apart", "--baselines"), "needed for --baselines"),
+        (("compared",), "what val.txt does not have in common with it"),
+    ):
+        refused = run("eval", *arguments)
+        assert refused.code == 74
+        assert refused.err.startswith("error: corpus.txt: ")
+        assert why in refused.err
     Path("val.txt").unlink()
-    assert "val.txt" in run("eval", "apart").err
+    assert run("eval", "apart").err.startswith("error: val.txt: ")
 
 
 def test_a_text_from_a_pipe_cannot_be_found_again(

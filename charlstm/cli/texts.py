@@ -35,6 +35,7 @@ def scored(
     config, source, tokenizer = loaded.config.text, loaded.source, loaded.tokenizer
     if encoding is not None:
         config = dataclasses.replace(config, encoding=encoding)
+    paths: tuple[str, ...]
     val_paths: tuple[str, ...] = ()
     if text is not None:
         paths, split = (text,), split or "all"

@@ -37,7 +37,8 @@ TRIED = {
 def load(name: str) -> tuple[checkpoints.Checkpoint, Corpus, CharLSTM]:
     loaded = checkpoints.load(runs.find(name))
     cache = Cache(default_root())
-    (_, held_out), train = texts.scored(loaded, None, None, None, cache), texts.training(loaded, cache)
+    _, held_out = texts.scored(loaded, None, None, None, cache)
+    train = texts.training(loaded, cache, "it is measured with it")
     corpus = Corpus(loaded.source, loaded.tokenizer, train, held_out)
     model = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights)
     return loaded, corpus, model

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 import time
 import unicodedata
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from charlstm.analysis.baselines import Baseline
-    from charlstm.analysis.failures import Failures
+    from charlstm.analysis.failures import Failures, Place
     from charlstm.analysis.novelty import Novelty
     from charlstm.analysis.probe import Recall
     from charlstm.analysis.probe import Training as ProbeTraining
@@ -27,11 +28,24 @@ if TYPE_CHECKING:
     from charlstm.schedule import Decision, Plan
     from charlstm.train import Evaluation, Progress, Record, Training
 
-_OVERRIDES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # they reorder what is on the screen
+# What steers a terminal, reorders or breaks a line, or cannot be seen: control characters, Unicode's bidi controls, its
+# line and paragraph separators, zero-width spaces, fillers, tags. The joiners and variation selectors are not among
+# them: some scripts and emoji are unreadable without.
+_HIDDEN = re.compile(
+    r"[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff"
+    r"\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
+)
+_JOINER = "\u200d"
+_EMOJI_SELECTOR = "\ufe0f"  # widens the character before it
+_MEDIALS = re.compile(r"[\u1160-\u11ff\ud7b0-\ud7ff]")  # of Hangul: drawn into the syllable before them
+_TAB = 8  # columns
+_BLANK = "␣"
+_NARROWEST = 20  # columns of a value in a table
 _UNDERLINE = "\x1b[4m{}\x1b[24m"  # ECMA-48
 _FLUSH_SECONDS = 0.02
 _LINE_SECONDS = 10.0  # between lines where there is no terminal to draw a bar on
-_BEFORE, _AFTER = 24, 8  # columns of a place's context
+_WIDTH = 60  # columns that every report fits in
+_BEFORE, _HERE, _AFTER = 24, 4, 8  # columns of a surprising place
 _CHART = 20  # columns
 _EXAMPLE = 200  # characters
 
@@ -41,21 +55,106 @@ class ClosedOutputError(Exception):
 
 
 def printable(text: str) -> str:
-    """Return `text` with its control characters made visible, so that no file can steer a terminal."""
-    return text if text.isprintable() else "".join(map(_visible, text))
+    """Return `text` with all that is hidden in it made visible: no file can steer a terminal or deceive who reads it.
+
+    Line feeds and tabs stay, carriage returns go.
+    """
+    return _HIDDEN.sub(lambda match: _visible(match[0]), text)
 
 
 def _visible(character: str) -> str:
-    if character in "\n\t":
-        return character
     if character == "\r":  # of a CRLF; alone it would overwrite the line
         return ""
-    if unicodedata.category(character) not in {"Cc", "Cs"} and unicodedata.bidirectional(character) not in _OVERRIDES:
-        return character
+    return chr(0x2400 + ord(character)) if character < " " else _escaped(character)  # the control pictures
+
+
+def _escaped(character: str) -> str:
+    """Return how Python writes a character by its number."""
     code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)  # the control pictures
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def fitted(text: str, width: int, *, end: bool = False) -> str:
+    """Return as much of a printable line as fits into `width` columns of a terminal: its beginning, or its end.
+
+    No accent is separated from its letter.
+    """
+    sizes = _sizes(text)
+    taken = 0
+    if end:
+        start = len(text)
+        while start and (taken := taken + sizes[start - 1]) <= width:
+            start -= 1
+        while 0 < start < len(text) and (not sizes[start] or unicodedata.category(text[start])[0] == "M"):
+            start += 1
+        return text[start:]
+    stop = 0
+    while stop < len(text) and (taken := taken + sizes[stop]) <= width:
+        stop += 1
+    return text if stop == len(text) else text[:stop].rstrip(_JOINER)
+
+
+def columns(text: str) -> int:
+    """Return how many columns of a terminal a printable line takes.
+
+    Terminals disagree about emoji that are joined into one; the most that they may take is what counts.
+    """
+    return sum(_sizes(text))
+
+
+def _sizes(text: str) -> list[int]:
+    """Return the columns of each character."""
+    if text.isascii() and "\t" not in text:
+        return [1] * len(text)
+    sizes: list[int] = []
+    for character in text:
+        if character == "\t":
+            sizes.append(_TAB - sum(sizes) % _TAB)
+        elif character == _EMOJI_SELECTOR:
+            sizes.append(int(sizes[-1:] == [1]))
+        elif _joins(character):
+            sizes.append(0)
+        else:
+            sizes.append(2 if unicodedata.east_asian_width(character) in "WF" else 1)
+    return sizes
+
+
+def _joins(character: str) -> bool:
+    """Return whether a character is drawn into the one before it, or not at all."""
+    category = unicodedata.category(character)
+    if category == "Cf":  # there are visible ones, among them the signs around Arabic numbers
+        return unicodedata.bidirectional(character) == "BN"
+    return category in {"Mn", "Me"} or _MEDIALS.match(character) is not None
+
+
+def _left(text: str, width: int) -> str:
+    """Fill a text up to `width` columns with blanks after it."""
+    return text + " " * (width - columns(text))
+
+
+def _right(text: str, width: int) -> str:
+    """Fill a text up to `width` columns with blanks before it."""
+    return " " * (width - columns(text)) + text
+
+
+def _wrapped(text: str, width: int | None, *, cut: bool = False) -> list[str]:
+    """Return a printable text in lines of at most `width` columns, broken between words.
+
+    A word that is longer is cut, or stays whole. Without a width nothing is broken.
+    """
+    if width is None:
+        return [text.rstrip()]
+    lines, line = [], ""
+    for word in re.findall(r" *[^ ]+", text):
+        fits = columns(line) + columns(word) <= width
+        if not fits and line and (cut or columns(word.strip()) <= width):
+            lines.append(line)
+            line = ""
+        line += word if line or not lines else word.strip()
+        while cut and columns(line) > width:
+            lines.append(fitted(line, width))
+            line = line[len(lines[-1]) :]
+    return [each.rstrip() for each in [*lines, line]]
 
 
 def duration(seconds: float) -> str:
@@ -78,7 +177,8 @@ class Output:
         if sys.stdout is None:
             raise InputOutputError("standard output is closed; open it or redirect it to a file")
         self._stream: TextIO = sys.stdout
-        self._terminal = self._stream.isatty()
+        self.terminal = self._stream.isatty()
+        """Whether people see it at once."""
         if hasattr(self._stream, "reconfigure"):
             self._stream.reconfigure(encoding="utf-8", errors="replace", newline="")
         self._flushed = 0.0
@@ -94,8 +194,8 @@ class Output:
             InputOutputError: where the disk does not take it.
         """
         try:
-            shown = printable(text) if self._terminal and not drawn else text
-            self._stream.write(_UNDERLINE.format(shown) if self._terminal and underlined else shown)
+            shown = printable(text) if self.terminal and not drawn else text
+            self._stream.write(_UNDERLINE.format(shown) if self.terminal and underlined else shown)
             now = time.monotonic()
             if now - self._flushed > _FLUSH_SECONDS:
                 self._stream.flush()
@@ -112,9 +212,10 @@ class Output:
 
     def json(self, row: Mapping[str, Any]) -> None:
         """Write a JSON object on a line of its own; raises as `write` does."""
+        # What is hidden is written as JSON's escapes: a lone surrogate, which stands for a byte that is in no
+        # character and for which UTF-8 has nothing, as well as what a terminal would obey.
         line = json.dumps({"schema": 1} | dict(row), ensure_ascii=False)
-        # A byte that is in no character is a lone surrogate, for which JSON has an escape and UTF-8 has nothing.
-        self.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
+        self.write(_HIDDEN.sub(lambda match: json.dumps(match[0])[1:-1], line) + "\n", drawn=True)
         self.flush()
 
     def _failure(self, error: OSError) -> Exception:
@@ -127,12 +228,21 @@ class Output:
 
 def error(message: str) -> None:
     """Say what went wrong, in one line."""
-    _stderr().print(f"[bold red]error:[/] {_escape(_one_line(message))}", soft_wrap=True, highlight=False)
+    _noted("error:", "bold red", message)
 
 
 def warn(message: str) -> None:
     """Say what a user should know, in one line."""
-    _stderr().print(f"[yellow]note:[/] {_escape(_one_line(message))}", soft_wrap=True, highlight=False)
+    _noted("note:", "yellow", message)
+
+
+def _noted(label: str, style: str, message: str) -> None:
+    """Print a message on a line, which a terminal shows broken between words."""
+    console = _stderr()
+    first, *others = _wrapped(f"{label} {printable(_one_line(message))}", _width(console))
+    _draw(console, (label, style), (first[len(label) :], ""))
+    for line in others:
+        _draw(console, (line, ""))
 
 
 def _one_line(message: str) -> str:
@@ -180,34 +290,38 @@ def plain(message: str) -> None:
 
 def say(message: str) -> None:
     """Say something in passing."""
-    _stderr().print(f"[dim]{_escape(message)}[/]", soft_wrap=True, highlight=False)
+    console = _stderr()
+    for line in _wrapped(printable(message), _width(console)):
+        _draw(console, (line, "dim"))
 
 
-def table(rows: Iterable[tuple[str, str]], title: str | None = None, *, result: bool = False) -> None:
-    """Print names and values; a result goes to stdout."""
+def table(rows: Iterable[tuple[str, str]], *, result: bool = False) -> None:
+    """Print names and values, a value that a terminal has no room for below itself; a result goes to stdout."""
     from rich.console import Console
-    from rich.table import Table
 
-    grid = Table(title=title and _escape(title), show_header=False, box=None, title_justify="left", pad_edge=False)
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        grid.add_row(_escape(name), _escape(value))
+    console, output, drawn = _stderr(), None, io.StringIO()
+    width = _width(console)
     if result:
         output = Output()
-        drawn = io.StringIO()  # rich would tell of a full disk in its own way
-        Console(file=drawn, force_terminal=sys.stdout.isatty()).print(grid)
-        output.write("".join(line.rstrip() + "\n" for line in drawn.getvalue().splitlines()), drawn=True)
+        console = Console(file=drawn, force_terminal=output.terminal)  # rich would tell of a full disk in its own way
+        width = console.width if output.terminal else None
+    shown = [(printable(_one_line(name)), printable(_one_line(value))) for name, value in rows]
+    beside = max((columns(name) for name, _ in shown), default=0) + 2
+    for name, value in shown:
+        lines = _wrapped(value, None if width is None else max(_NARROWEST, width - beside), cut=True)
+        for number, line in enumerate(lines):
+            head = _left("" if number else name, beside if line else 0)
+            _draw(console, (head, "dim"), (line, ""))
+    if output is not None:
+        output.write(drawn.getvalue(), drawn=True)
         output.flush()
-    else:
-        _stderr().print(grid)
 
 
 def commands(lines: Sequence[tuple[str, str]]) -> None:
     """Print what a user may want to type next; each command on a line that can be copied."""
     console = _stderr()
     for purpose, command in lines:
-        console.print(f"  [dim]{purpose:<9}[/][bold]{_escape(command)}[/]", soft_wrap=True, highlight=False)
+        _draw(console, (f"  {purpose:<9}", "dim"), (printable(command), "bold"))
 
 
 @contextlib.contextmanager
@@ -349,15 +463,15 @@ class TrainingView:
         )
         width = max(20, self._console.width - 10)
         for line in printable(record.sample).strip("\n").splitlines()[:3]:
-            self._console.print(f"[dim]        {_escape(line[:width])}[/]", highlight=False, soft_wrap=True)
+            _draw(self._console, (f"        {fitted(line, width)}".rstrip(), "dim"))
         if self._bar is not None:
             self._bar.refresh()
 
 
 def reach(found: "Reach") -> None:
-    """Print the loss by context as a table and a chart that fit in 60 columns, and the n-grams' below it."""
+    """Print the loss by context as a table and a chart that fit in 60 columns, and the n-grams' below it if any."""
     longest = found.rows[-1]
-    most = max(row.loss.bits for row in found.rows)
+    most = max(mean.bits for mean in [*(row.loss for row in found.rows), *(found.ngrams or [])])
     lines = [
         "Bits a character, with 95 % intervals, of",
         f"{found.characters:,} characters of the text, each predicted from so many",
@@ -375,31 +489,34 @@ def reach(found: "Reach") -> None:
         if found.enough < longest.context
         else f"There is still something to gain at {longest.context}."
     )
-    lines += [gained, "", "Kneser-Ney n-grams of the training text, same characters:", "", "  order     bits"]
-    for order, mean in enumerate(found.ngrams, 1):
-        lines.append(f"{order:>7}   {mean.bits:.4f} ±{mean.margin:.4f}   {'':<14}   {_bar(mean.bits / most)}")
-    less = found.ngrams[found.best_order - 1].bits - longest.loss.bits
-    lines.append(f"The model needs {abs(less):.4f} bits {'less' if less >= 0 else 'more'} than the best of them.")
+    lines.append(gained)
+    if found.ngrams is not None and found.best_order is not None:
+        lines += ["", "Kneser-Ney n-grams of the training text, same characters:", "", "  order     bits"]
+        for order, mean in enumerate(found.ngrams, 1):
+            lines.append(f"{order:>7}   {mean.bits:.4f} ±{mean.margin:.4f}   {'':<14}   {_bar(mean.bits / most)}")
+        less = found.ngrams[found.best_order - 1].bits - longest.loss.bits
+        lines.append(f"The model needs {abs(less):.4f} bits {'less' if less >= 0 else 'more'} than the best of them.")
     _lines(lines)
 
 
-def structure(bands: "Sequence[Band]", order: int) -> None:
-    """Print how likely the right closing was, by kind and distance."""
+def structure(bands: "Sequence[Band]", order: int | None) -> None:
+    """Print how likely the right closing was, by kind and distance, beside the n-gram of this order if any."""
     if not bands:
         return
+    beside = "what it closes." if order is None else f"what it closes; beside it that of the {order}-gram."
     rows = [
         "",
         "Probability of the right closing, by the distance from",
-        f"what it closes; beside it that of the {order}-gram.",
+        beside,
         "",
-        "closing   distance   count   model   n-gram",
+        f"closing   distance   count   model{'' if order is None else '   n-gram'}",
     ]
     for number, band in enumerate(bands):
         kind = band.kind if number == 0 or bands[number - 1].kind != band.kind else ""
         to = f"-{band.limit - 1}" if band.limit is not None else " on"
+        ngram = "" if band.ngram is None else f"{band.ngram:>6.3f}   "
         rows.append(
-            f"{kind:<7} {f'{band.least}{to}':>10}   {band.count:>5}   {band.model:>5.3f}   {band.ngram:>6.3f}   "
-            f"{_bar(band.model)}"
+            f"{kind:<7} {f'{band.least}{to}':>10}   {band.count:>5}   {band.model:>5.3f}   {ngram}{_bar(band.model)}"
         )
     _lines(rows)
 
@@ -421,7 +538,8 @@ def baselines(own: Sequence[tuple[str, float]], found: "Sequence[Baseline]") -> 
     ]
     for name, known, bits in sorted(rows, key=lambda row: -row[2]):
         lines.append(f"{name:<24}{known:<9}{bits:>6.3f}  {_bar(bits / most)}")
-    absent = {each.name for each in found if each.bits_per_character is None}
+    # What knows the training text may lack that; what knows nothing can only lack its package.
+    absent = {each.name for each in found if each.bits_per_character is None and not each.primed}
     if absent:
         lines += ["", f"Not measured: {', '.join(sorted(absent))}; pip install 'charlstm[baselines]'"]
     _lines(lines)
@@ -437,14 +555,9 @@ def failures(found: "Failures") -> None:
         lines.append(
             f"{kind.name:<14}{kind.characters:>10,}{each:>11.3f}{kind.bits / total:>7.1%}  {_bar(each / dearest)}"
         )
-    lines += ["", "The most surprising places (|here|), and what was expected:", ""]
-    for place in found.places:
-        after = _shown(place.after)[:_AFTER]
-        times = f"  x {place.times}" if place.times > 1 else ""
-        context = f"{_shown(place.before)[-_BEFORE:]:>{_BEFORE}}|{_visible_space(place.character)}|{after:<{_AFTER}}"
-        lines.append(
-            f"{context}  {place.bits:>4.1f} bits  {_visible_space(place.expected)} {place.probability:.0%}{times}"
-        )
+    head = f"{'':<{_BEFORE}}  here  {'':<{_AFTER}}   bits  expected"
+    lines += ["", "The most surprising places, and what was expected there:", "", head]
+    lines += map(_place, found.places)
     lines += [
         "",
         f"The likeliest character comes {found.accuracy:.1%} of the time: by how",
@@ -465,6 +578,21 @@ def failures(found: "Failures") -> None:
     _lines(lines)
 
 
+def _place(place: "Place") -> str:
+    """Return a line for a surprising place; what does not fit is cut from the text before it."""
+    here, before, after = marked(place.character), _in_brief(place.before), _in_brief(place.after)
+    # Blanks beside the place would be taken for the gaps between the columns.
+    inner = before.rstrip(" ")
+    before = inner + _BLANK * (len(before) - len(inner))
+    inner = after.lstrip(" ")
+    after = _BLANK * (len(after) - len(inner)) + inner
+    times = f"  x {place.times}" if place.times > 1 else ""
+    expected = f"{place.bits:>6.1f}  {marked(place.expected)} {place.probability:.0%}{times}"
+    rest = f"  {_left(here, _HERE)}  {_left(fitted(after, _AFTER), _AFTER)} {expected}"
+    width = min(_BEFORE - max(0, columns(here) - _HERE), _WIDTH - columns(rest))
+    return _right(fitted(before, width, end=True), width) + rest
+
+
 def novelty(found: "Novelty") -> None:
     """Print what a sample has from the training text, and what held-out text has."""
     lines = [
@@ -478,17 +606,32 @@ def novelty(found: "Novelty") -> None:
         lines.append(
             f"{name:<16}{spans.median:>6.0f}{spans.percentile_90:>9.0f}{spans.longest:>9,}{spans.copied:>9.1%}"
         )
-    lines += ["", f"The model's longest: {_shown(found.sampled.example[:_EXAMPLE])}"]
+    lines += ["", "The model's longest:"]
+    lines += [f"  {line}" for line in _wrapped(marked(found.sampled.example[:_EXAMPLE]), _WIDTH - 2, cut=True)]
     _lines(lines)
 
 
-def _visible_space(text: str) -> str:
-    return _shown(text).replace(" ", "␣")
+def marked(text: str) -> str:
+    """Return a text on one line, its blanks, line ends, tabs and all that is hidden made visible."""
+    shown = "".join(map(_named_blank, _on_one_line(text)))
+    # An accent needs something to stand on.
+    return "\N{DOTTED CIRCLE}" + shown if shown and not columns(shown[0]) else shown
 
 
-def _shown(text: str) -> str:
-    """Return a text on one line."""
-    return printable(text).replace("\n", "↵").replace("\t", "→")
+def _named_blank(character: str) -> str:
+    if character == " ":
+        return _BLANK
+    return _escaped(character) if character.isspace() else character
+
+
+def _in_brief(text: str) -> str:
+    """Return a text on one line, a column for each hidden character: an escape that is cut off would be misread."""
+    return _on_one_line(_HIDDEN.sub(lambda match: match[0] if match[0] < " " else "\N{REPLACEMENT CHARACTER}", text))
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text on one line, its line ends and tabs made visible."""
+    return printable(text.replace("\r", "\u240d")).replace("\n", "↵").replace("\t", "→")
 
 
 def _lines(lines: Iterable[str]) -> None:
@@ -563,10 +706,16 @@ def _thousands(number: float) -> str:
     return f"{number / 1000:.1f}k" if number < 10_000 else f"{number / 1000:.0f}k"
 
 
-def _escape(text: str) -> str:
-    from rich.markup import escape
+def _draw(console: "Console", *parts: tuple[str, str]) -> None:
+    """Print texts, each in its style, on one line: as they are, whatever markup or emoji they may spell."""
+    from rich.text import Text
 
-    return escape(printable(text))
+    console.print(Text.assemble(*parts), soft_wrap=True)
+
+
+def _width(console: "Console") -> int | None:
+    """Return the columns of a terminal; None where stderr is none, for there every line stays whole."""
+    return console.width if console.file.isatty() else None
 
 
 def _stderr() -> "Console":

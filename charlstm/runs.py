@@ -228,9 +228,12 @@ def find(name: str | None, root: Path = ROOT) -> Path:
 
     Raises:
         InputOutputError: where there is no such file.
+        UsageError: if the name is empty.
     """
     if name is None:
         return _newest(root)
+    if not name:
+        raise UsageError("CHECKPOINT '': name a run, its folder or a file, or leave it out to take the newest")
     for folder in (Path(name), root / name):
         if folder.is_dir() and (file := _best(Run(folder))):
             return file

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from charlstm.analysis.ngram import MAX_ORDER, KneserNey
 from charlstm.corpus import Split
@@ -42,15 +43,15 @@ class Baseline:
     primed: bool
     """Whether it knows the training text."""
     bits_per_character: float | None
-    """None where a package that it needs is not installed."""
+    """None if it cannot be had: it needs the training text, or a package that is not installed."""
 
 
-def measure(held_out: Split, train: Split, tokenizer: Tokenizer) -> Iterator[Baseline]:
+def measure(held_out: Split, train: Split | None, tokenizer: Tokenizer) -> Iterator[Baseline]:
     """Yield what each baseline needs for the held-out text; those that know the training text have read its end.
 
     Args:
         held_out: the text.
-        train: the training text, of which the last MOST_TRAINING ids are used.
+        train: the training text, of which the last MOST_TRAINING ids are used; None if it is not to be had.
         tokenizer: of both.
     """
     named = held_out.unknown * tokenizer.unknown_nats / math.log(2)
@@ -58,31 +59,38 @@ def measure(held_out: Split, train: Split, tokenizer: Tokenizer) -> Iterator[Bas
     def baseline(name: str, bits: float | None, *, primed: bool) -> Baseline:
         return Baseline(name, primed, None if bits is None else (bits + named) / held_out.characters)
 
-    counted = train.ids[-MOST_TRAINING:]
+    counted = None if train is None else train.ids[-MOST_TRAINING:]
     framed = tokenizer.end_id is not None
     predicted = len(held_out.ids) - (int((held_out.ids == tokenizer.start_id).sum()) if framed else 0)
     yield baseline("uniform", predicted * math.log2(tokenizer.vocab_size - framed), primed=False)
-    ngrams = KneserNey(counted, tokenizer.vocab_size, tokenizer.start_id)
-    totals, place = np.zeros(MAX_ORDER), 0
-    for bits in ngrams.bits(held_out.ids):
-        ids = held_out.ids[place : place + bits.shape[1]]
-        totals += bits.sum(1) if not framed else bits[:, ids != tokenizer.start_id].sum(1)
-        place += len(ids)
-    if framed:  # a `<start>` is never to be told, so the unigram need not reckon with one
-        start = np.array([tokenizer.start_id])
-        totals[0] += predicted * np.log2(1 - ngrams.probabilities(ngrams.contexts(start), start)[0, 0])
-    for order, total in enumerate(totals.tolist(), 1):
-        if order == 1 or order in ORDERS:
-            yield baseline("unigram" if order == 1 else f"Kneser-Ney {order}-gram", total, primed=True)
-    text, known = _bytes(held_out.ids, tokenizer), _bytes(counted, tokenizer)
+    totals = None if counted is None else _ngrams(held_out.ids, counted, predicted, tokenizer)
+    for order in (1, *ORDERS):
+        name = "unigram" if order == 1 else f"Kneser-Ney {order}-gram"
+        yield baseline(name, None if totals is None else float(totals[order - 1]), primed=True)
+    text, known = _bytes(held_out.ids, tokenizer), None if counted is None else _bytes(counted, tokenizer)
     for name, size in _CODECS.items():
         yield baseline(name, 8 * size(text, b""), primed=False)
         if name in _PRIMED:
-            yield baseline(name, 8 * size(text, known), primed=True)
+            yield baseline(name, None if known is None else 8 * size(text, known), primed=True)
     name = f"PPM order {PPM_ORDER}"
     there = importlib.util.find_spec("pyppmd") is not None
     yield baseline(name, 8 * _ppm(text, b"") if there else None, primed=False)
-    yield baseline(name, 8 * _ppm(text, known) if there else None, primed=True)
+    yield baseline(name, 8 * _ppm(text, known) if there and known is not None else None, primed=True)
+
+
+def _ngrams(ids: Ids, counted: Ids, predicted: int, tokenizer: Tokenizer) -> npt.NDArray[np.float64]:
+    """Return the bits of a text under the n-grams of another one, (MAX_ORDER,)."""
+    framed = tokenizer.end_id is not None
+    ngrams = KneserNey(counted, tokenizer.vocab_size, tokenizer.start_id)
+    totals, place = np.zeros(MAX_ORDER), 0
+    for bits in ngrams.bits(ids):
+        piece = ids[place : place + bits.shape[1]]
+        totals += bits.sum(1) if not framed else bits[:, piece != tokenizer.start_id].sum(1)
+        place += len(piece)
+    if framed:  # a `<start>` is never to be told, so the unigram need not reckon with one
+        start = np.array([tokenizer.start_id])
+        totals[0] += predicted * np.log2(1 - ngrams.probabilities(ngrams.contexts(start), start)[0, 0])
+    return totals
 
 
 def _bytes(ids: Ids, tokenizer: Tokenizer) -> bytes:

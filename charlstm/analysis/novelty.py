@@ -41,7 +41,7 @@ class Copies:
             UsageError: where the package that sorts them is not installed.
         """
         if importlib.util.find_spec("pydivsufsort") is None:
-            raise UsageError("this needs a package more: pip install 'charlstm[baselines]'")
+            raise UsageError("finding copies needs an extra package: pip install 'charlstm[baselines]'")
         import pydivsufsort
 
         codes = _codes(train[-MOST_INDEXED:], tokenizer)[::-1]

@@ -57,15 +57,17 @@ class Reach:
     """The loss by context, and the n-grams' on the same characters."""
 
     rows: list[Row]
-    ngrams: list[Mean]
-    """By order, from 1 on."""
+    ngrams: list[Mean] | None
+    """By order, from 1 on; None without a training text."""
     characters: int
     """Characters scored, the same for every context and order."""
 
     @property
-    def best_order(self) -> int:
+    def best_order(self) -> int | None:
         """The order of the n-gram with the lowest loss."""
-        return 1 + min(range(len(self.ngrams)), key=lambda number: self.ngrams[number].bits)
+        if (found := self.ngrams) is None:
+            return None
+        return 1 + min(range(len(found)), key=lambda number: found[number].bits)
 
     @property
     def enough(self) -> int:
@@ -77,7 +79,7 @@ class Reach:
 def measure(
     model: CharLSTM,
     held_out: Ids,
-    ngrams: KneserNey,
+    ngrams: KneserNey | None,
     tokenizer: Tokenizer,
     device: Device,
     report: Callable[[float], None] = lambda _: None,
@@ -91,7 +93,7 @@ def measure(
     Args:
         model: in evaluation mode.
         held_out: the text, (length,).
-        ngrams: what has counted the training text.
+        ngrams: what has counted the training text, if that is to be had.
         tokenizer: of both.
         device: where the model lies.
         report: told the share that is done.
@@ -103,23 +105,28 @@ def measure(
     longest = CONTEXTS[-1]
     least = longest + _LEAST_SCORED * every
     if len(held_out) < least:
+        remedy = "" if every == 1 else " or a smaller --every"
         raise DataError(
-            f"the held-out text has {len(held_out):,} ids; the reach test needs {least:,}: give a longer TEXT"
+            f"the text has {len(held_out):,} ids; the reach test with --every {every} needs {least:,}: "
+            f"give a longer TEXT{remedy}"
         )
     ends = _ends(len(held_out), every)
     if tokenizer.end_id is not None:
         ends = ends[held_out[ends] != tokenizer.start_id]  # which is known, and not predicted
     nats = _score(model, held_out, ends, every, device, report)  # (contexts, characters)
-    contexts = [rows[ends] for rows in ngrams.contexts(held_out)]
-    by_order = -np.log(ngrams.probabilities(contexts, held_out[ends]))  # (orders, characters)
+    unknown = np.zeros(len(ends))
     if tokenizer.unknown_id is not None:
         unknown = (held_out[ends] == tokenizer.unknown_id) * tokenizer.unknown_nats
-        nats, by_order = nats + unknown, by_order + unknown
+    nats += unknown
     rows = [
         Row(context, Mean.of(scores), Mean.of(scores - nats[-1]))
         for context, scores in zip(CONTEXTS, nats, strict=True)
     ]
-    return Reach(rows, [Mean.of(scores) for scores in by_order], len(ends))
+    by_order = None
+    if ngrams is not None:
+        contexts = [rows[ends] for rows in ngrams.contexts(held_out)]
+        by_order = [Mean.of(scores + unknown) for scores in -np.log(ngrams.probabilities(contexts, held_out[ends]))]
+    return Reach(rows, by_order, len(ends))
 
 
 def _ends(length: int, every: int) -> npt.NDArray[np.int64]:

@@ -54,16 +54,21 @@ class Band:
     count: int
     model: float
     """Mean probability that the model gave to the right closing."""
-    ngram: float
-    """Mean probability that the best n-gram gave to it."""
+    ngram: float | None
+    """Mean probability that the best n-gram gave to it; None without a training text."""
 
 
 def measure(
-    model: CharLSTM, held_out: Split, ngrams: KneserNey, tokenizer: Tokenizer, device: Device, order: int = MAX_ORDER
+    model: CharLSTM,
+    held_out: Split,
+    ngrams: KneserNey | None,
+    tokenizer: Tokenizer,
+    device: Device,
+    order: int | None = None,
 ) -> list[Band]:
     """Return the mean probability of the right closing, by kind and distance; only kinds that the text has.
 
-    The model and the n-gram of this order have read all the text before.
+    The model and the n-gram of this order (by default the highest) have read all the text before.
     """
     ids = held_out.ids
     closings = list(find(_characters(ids, tokenizer)))
@@ -73,11 +78,13 @@ def measure(
     there, spaces = np.empty(len(ids)), np.empty(len(ids))
     for positions, likely, other in probabilities(model, held_out, tokenizer, device, space):
         there[positions], spaces[positions] = likely, other
-    contexts = ngrams.contexts(ids)
-    ngram_there = ngrams.probabilities(contexts, ids)[order - 1]
-    ngram_spaces = ngrams.probabilities(contexts, np.full(len(ids), space))[order - 1]
     by_model = [_probability(closing, there, spaces) for closing in closings]
-    by_ngram = [_probability(closing, ngram_there, ngram_spaces) for closing in closings]
+    by_ngram = None
+    if ngrams is not None:
+        contexts, row = ngrams.contexts(ids), (order or MAX_ORDER) - 1
+        there = ngrams.probabilities(contexts, ids)[row]
+        spaces = ngrams.probabilities(contexts, np.full(len(ids), space))[row]
+        by_ngram = [_probability(closing, there, spaces) for closing in closings]
     bands = []
     for kind in dict.fromkeys(closing.kind for closing in closings):
         for least, limit in zip(BOUNDS, (*BOUNDS[1:], None), strict=True):
@@ -87,8 +94,9 @@ def measure(
                 if it.kind == kind and least <= it.distance < (limit or math.inf)
             ]
             if inside:
-                means = [float(np.mean([values[number] for number in inside])) for values in (by_model, by_ngram)]
-                bands.append(Band(kind, least, limit, len(inside), *means))
+                mean = float(np.mean([by_model[number] for number in inside]))
+                beside = None if by_ngram is None else float(np.mean([by_ngram[number] for number in inside]))
+                bands.append(Band(kind, least, limit, len(inside), mean, beside))
     return bands
 
 

@@ -5,7 +5,7 @@ import click
 from charlstm.cli.options import HELP, cached, common, open_cache
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="List the prepared corpora, or remove them.")
 @click.option("--clear", is_flag=True, help="Remove all of it; what is needed again is prepared again.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a corpus.")
 @cached

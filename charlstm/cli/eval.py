@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from charlstm.evaluate import Score
     from charlstm.model import CharLSTM
 
+_EVERY = 16
 
-@click.command("eval", context_settings=HELP)
+
+@click.command("eval", context_settings=HELP, short_help="Measure how well a model predicts a text.")
 @click.argument("checkpoint", required=False)
 @click.argument("text", required=False)
 @click.option(
@@ -74,11 +76,13 @@ if TYPE_CHECKING:
 @click.option(
     "--every",
     type=click.IntRange(1, 1024),
-    default=16,
-    show_default=True,
-    help="With --context, score every Nth character: fewer between them take longer and show smaller differences.",
+    metavar="N",
+    help="With --context, score every Nth character: fewer between them take longer and show smaller differences.  "
+    f"[default: {_EVERY}]",
 )
-@click.option("--encoding", default=None, help="Encoding of TEXT.  [default: the training text's]")
+@click.option(
+    "--encoding", default=None, help="Encoding of TEXT, if the model reads characters.  [default: the training text's]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --lines, one a line.")
 @settings(DeviceConfig)
 @cached
@@ -94,7 +98,7 @@ def evaluate(
     novelty: bool,
     lines: bool,
     context: bool,
-    every: int,
+    every: int | None,
     encoding: str | None,
     as_json: bool,
     device: str,
@@ -117,6 +121,8 @@ def evaluate(
     --context scores characters of the text after 1, 2, 4, ... 1024 characters of context, beside Kneser-Ney n-grams
     that have counted the training text; and shows how likely the right closing quote, bracket, speaker or indentation
     is by the distance from what it closes.
+
+    If TEXT is given and the training text is not there, what needs that is left out, and a note says so.
     """
     more = {"--dynamic": dynamic, "--baselines": baselines, "--by-character": by_character, "--novelty": novelty}
     apart = {"--lines": lines, "--context": context, "--cold": cold is not None, **more}
@@ -127,6 +133,10 @@ def evaluate(
         raise UsageError(f"--split {split}: it has been learnt from; --baselines and --novelty need text that was not")
     if lines and (text is None or split is not None):
         raise UsageError("--lines: name the TEXT whose lines are scored, or - for standard input, and no --split")
+    if every is not None and not context:
+        raise UsageError(f"--every {every}: it spaces what --context scores; give both, or leave it out")
+    if text == "":
+        raise UsageError("TEXT '': name a file or a folder, or - for standard input")
     device_config = collect(DeviceConfig, {"device": device, "precision": precision, "threads": threads})
 
     from charlstm import checkpoint as checkpoints
@@ -134,6 +144,7 @@ def evaluate(
 
     path = runs.find(checkpoint)
     loaded = checkpoints.load(path)
+    texts.require_encodable(encoding, text, loaded.tokenizer)
     cache = open_cache(root)
     what, part = ("", None) if lines else texts.scored(loaded, text, split, encoding, cache)
 
@@ -150,10 +161,12 @@ def evaluate(
         assert text is not None
         _lines(loaded, model, text, encoding, chosen, as_json=as_json)
     elif context:
-        _reach(loaded, model, part, chosen, cache, every, as_json=as_json)
+        train = _training(loaded, cache, {"--context"}, text)
+        _reach(loaded, model, part, train, chosen, every or _EVERY, as_json=as_json)
     else:
         subject = _Subject(path, loaded, model, what, part, chosen, device_config, cold)
-        measured = _measure(subject, cache, {name for name, given in more.items() if given})
+        wanted = {name for name, given in more.items() if given}
+        measured = _measure(subject, _training(loaded, cache, wanted, text), wanted)
         if as_json:
             console.Output().json(_row(measured, cold))
         else:
@@ -165,6 +178,37 @@ def _refuse_together(given: dict[str, bool], option: str, others: list[str]) -> 
     for other in others:
         if given[option] and given[other]:
             raise UsageError(f"{option} and {other} exclude each other: give one of them")
+
+
+_OF_TRAINING = {
+    "--dynamic": "dynamic evaluation",
+    "--baselines": "the baselines that know it",
+    "--novelty": "novelty",
+    "--context": "the n-grams",
+}
+"""What takes the training text, by the option that asks for it."""
+
+
+def _training(loaded: "Checkpoint", cache: "Cache", wanted: set[str], text: str | None) -> "Split | None":
+    """Return the training text if something that is wanted takes it.
+
+    Where another TEXT is scored and the training text is not there, None is returned, and a note says what is left out.
+    """
+    from charlstm import console
+
+    needing = {option: what for option, what in _OF_TRAINING.items() if option in wanted}
+    if not needing:
+        return None
+    purpose = f"without it these are left out: {', '.join(needing.values())}"
+    if text is None:
+        purpose = f"needed for {', '.join(needing)}"
+    try:
+        return texts.training(loaded, cache, purpose)
+    except texts.MissingTextError as error:
+        if text is None:
+            raise
+        console.warn(str(error))
+        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,17 +245,18 @@ class _Measured:
     baselines: "list[Baseline] | None" = None
     failures: "Failures | None" = None
     novelty: "Novelty | None" = None
+    left_out: frozenset[str] = frozenset()
+    """The options that asked for something which takes the training text, when that is not there."""
 
 
-def _measure(subject: _Subject, cache: "Cache", more: set[str]) -> _Measured:
-    """Score a text, and measure what else was asked for."""
+def _measure(subject: _Subject, train: "Split | None", more: set[str]) -> _Measured:
+    """Score a text, and measure what else was asked for and can be had."""
     from charlstm import console
     from charlstm import evaluate as evaluation
 
     model, part, device, tokenizer = subject.model, subject.part, subject.device, subject.loaded.tokenizer
-    # What is not to be had is told before anything long begins.
-    train = texts.training(subject.loaded, cache) if more - {"--by-character"} else None
     copies = observer = None
+    # A package that is missing is told before anything long begins.
     if "--novelty" in more and train is not None:
         copies = texts.copies(train, tokenizer)
     if "--by-character" in more:
@@ -219,7 +264,8 @@ def _measure(subject: _Subject, cache: "Cache", more: set[str]) -> _Measured:
 
         observer = Observer(part, tokenizer)
     read = evaluation.windows(model, part, tokenizer, device, cold=subject.cold)
-    measured = _Measured(_scored(subject, read if observer is None else observer.watch(read), "scoring"))
+    score = _scored(subject, read if observer is None else observer.watch(read), "scoring")
+    measured = _Measured(score, left_out=frozenset() if train is not None else frozenset(more & set(_OF_TRAINING)))
     if observer is not None:
         measured = dataclasses.replace(measured, failures=observer.found())
     if "--dynamic" in more and train is not None:
@@ -227,10 +273,11 @@ def _measure(subject: _Subject, cache: "Cache", more: set[str]) -> _Measured:
 
         learnt = _scored(subject, dynamic.windows(model, part, train, tokenizer, device), "learning")
         measured = dataclasses.replace(measured, learnt=learnt)
-    if "--baselines" in more and train is not None:
+    if "--baselines" in more:
         from charlstm.analysis import baselines
 
-        texts.warn_of_length(train, baselines.MOST_TRAINING)
+        if train is not None:
+            texts.warn_of_length(train, baselines.MOST_TRAINING)
         compared: list[Baseline] = []
         with console.bar("comparing") as report:
             for baseline in baselines.measure(part, train, tokenizer):
@@ -283,6 +330,8 @@ def _row(measured: _Measured, cold: int | None) -> dict[str, Any]:
     row["seconds"] = round(measured.plain.seconds, 6)
     if learnt is not None:
         row["dynamic"] = ratios(learnt) | {"seconds": round(learnt.seconds, 6)}
+    elif "--dynamic" in measured.left_out:
+        row["dynamic"] = None
     if measured.baselines is not None:
         row["baselines"] = [dataclasses.asdict(each) for each in measured.baselines]
     if (found := measured.failures) is not None:
@@ -290,6 +339,8 @@ def _row(measured: _Measured, cold: int | None) -> dict[str, Any]:
         row["by_character"] = dataclasses.asdict(found) | ratios_of
     if measured.novelty is not None:
         row["novelty"] = dataclasses.asdict(measured.novelty)
+    elif "--novelty" in measured.left_out:
+        row["novelty"] = None
     return row
 
 
@@ -367,8 +418,8 @@ def _reach(
     loaded: "Checkpoint",
     model: "CharLSTM",
     held_out: "Split",
+    train: "Split | None",
     device: "Device",
-    cache: "Cache",
     every: int,
     *,
     as_json: bool,
@@ -377,9 +428,9 @@ def _reach(
     from charlstm import console
     from charlstm.analysis import ngram, reach, structure
 
-    train = texts.training(loaded, cache)
     with console.bar("reading") as report:
-        ngrams = ngram.KneserNey(train.ids, loaded.tokenizer.vocab_size, loaded.tokenizer.start_id)
+        tokenizer = loaded.tokenizer
+        ngrams = None if train is None else ngram.KneserNey(train.ids, tokenizer.vocab_size, tokenizer.start_id)
         found = reach.measure(model, held_out.ids, ngrams, loaded.tokenizer, device, report, every=every)
     bands = structure.measure(model, held_out, ngrams, loaded.tokenizer, device, found.best_order)
     if as_json:

@@ -6,7 +6,7 @@ from charlstm import __version__
 from charlstm.cli.options import HELP, common
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Show what a checkpoint holds, and verify it.")
 @click.argument("checkpoint", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @common
@@ -45,7 +45,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             ("model", config.model.words),
             ("parameters", f"{loaded.parameters:,}"),
             ("tokenizer", f"{loaded.tokenizer.kind}, {loaded.tokenizer.vocab_size:,} ids"),
-            ("vocabulary", repr(characters[:200]) + (" ..." if len(characters) > 200 else "")),
+            ("vocabulary", console.marked(characters[:200]) + (" ..." if len(characters) > 200 else "")),
             ("corpus", f"{' '.join(source.paths)}, {source.characters:,} characters"),
             ("sha256", source.sha256),
             ("step", f"{loaded.step:,}"),

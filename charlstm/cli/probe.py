@@ -12,7 +12,7 @@ from charlstm.errors import UsageError
 _LAGS = (10, 30, 100, 300, 1000)
 
 
-@click.command("probe", context_settings=HELP)
+@click.command("probe", context_settings=HELP, short_help="Show how long each recurrence remembers.")
 @click.option(
     "--cell", "cells", type=click.Choice(CELLS), multiple=True, help="Recurrence to try, once or more.  [default: all]"
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from charlstm.tokenizer import Tokenizer
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Write text, character by character.")
 @click.argument("checkpoint", required=False)
 @click.option("--prompt", default=None, help="Text to go on from.  [default: the start of a document, or of a line]")
 @click.option("--prompt-file", metavar="FILE", help="Take the prompt from a file (UTF-8), or standard input (-).")
@@ -88,7 +88,8 @@ def sample(
         console.plain(f"{path}, seed {config.seed}")
     copies = None
     if highlight_copies:
-        copies = texts.copies(texts.training(loaded, open_cache(root)), loaded.tokenizer)
+        train = texts.training(loaded, open_cache(root), "--highlight-copies looks for copies in it")
+        copies = texts.copies(train, loaded.tokenizer)
     context = Context(Stepper(loaded.config.model.cell, _on_device(loaded.weights, device)), config.num_samples)
     context.prefill([*loaded.tokenizer.opening, *loaded.tokenizer.encode(start).tolist()])
     if interactive:

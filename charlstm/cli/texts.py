@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charlstm.errors import InputOutputError
+from charlstm.errors import InputOutputError, UsageError
 
 if TYPE_CHECKING:
     from charlstm.analysis.novelty import Copies
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from charlstm.checkpoint import Checkpoint
     from charlstm.corpus import Source, Split
     from charlstm.tokenizer import Tokenizer
+
+_PUBLIC = {
+    "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed": "Tiny Shakespeare, the file input.txt in "
+    "data/tinyshakespeare/ of Andrej Karpathy's char-rnn on GitHub",
+}
+"""Where a text that everybody can get comes from, by its SHA-256: models of it travel without it."""
+_ANOTHER = ", or name another text: charlstm eval CHECKPOINT TEXT"
+
+
+class MissingTextError(InputOutputError):
+    """The text that a model was trained on, or the one held out, is not there any more, or has changed."""
 
 
 def scored(
@@ -55,37 +66,86 @@ def scored(
 
 def _own(source: "Source", split: str | None, *, compared: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
     """Return the files of the model's own text, those of its held-out text if need be, and which part is scored."""
+    scored = "without a TEXT, eval scores it"
     if source.val_sha256 is None:
-        return _find(source.paths, source.sha256, split), (), split or "val"
+        purpose = scored if split in {"train", "all"} else "without a TEXT, eval scores its held-out part"
+        return _find(source.paths, source.sha256, purpose, _ANOTHER), (), split or "val"
     # Held-out text with a file of its own: none of the corpus is held out.
     if split not in {None, "val"}:
-        return _find(source.paths, source.sha256, split), (), "all"
-    val_paths = _find(source.val_paths, source.val_sha256, split)
+        return _find(source.paths, source.sha256, scored, _ANOTHER), (), "all"
+    val_paths = _find(source.val_paths, source.val_sha256, scored, _ANOTHER)
     if not compared:
         return val_paths, (), "all"
-    return _find(source.paths, source.sha256, split), val_paths, "val"  # without what the two have in common
+    # without what the two have in common
+    purpose = f"without a TEXT, eval scores what {' '.join(val_paths)} does not have in common with it"
+    return _find(source.paths, source.sha256, purpose, _ANOTHER), val_paths, "val"
 
 
-def _find(paths: tuple[str, ...], sha256: str, split: str | None) -> tuple[str, ...]:
-    """Return where the text with this hash is: where training read it, or by its name here or in data/."""
+def training(loaded: "Checkpoint", cache: "Cache", purpose: str) -> "Split":
+    """Return the text that the model has learnt from.
+
+    Args:
+        loaded: the model.
+        cache: where prepared corpora are kept.
+        purpose: what it is needed for, in words.
+
+    Raises:
+        MissingTextError: if it is not there any more.
+    """
+    from charlstm import console
+    from charlstm import corpus as corpora
+
+    source, config = loaded.source, loaded.config.text
+    paths = _find(source.paths, source.sha256, purpose)
+    with console.reading() as watch:
+        if source.val_sha256 is not None:
+            return corpora.load_text(paths, config, loaded.tokenizer, cache=cache, watch=watch).split
+        return corpora.load(paths, (), config, loaded.tokenizer, cache=cache, watch=watch).train
+
+
+def require_encodable(encoding: str | None, text: str | None, tokenizer: "Tokenizer") -> None:
+    """Raise `UsageError` if an encoding is given that would be ignored, or would garble the model's own text."""
+    if encoding is None:
+        return
+    if tokenizer.kind == "byte":
+        raise UsageError(f"--encoding {encoding}: this model reads bytes as they are; leave the option out")
+    if text is None:
+        raise UsageError(
+            f"--encoding {encoding}: it is for a TEXT, and none is given (the model's own text is decoded as it was in "
+            "training); leave the option out"
+        )
+
+
+def _find(paths: tuple[str, ...], sha256: str, purpose: str, otherwise: str = "") -> tuple[str, ...]:
+    """Return where the text with this hash is: where training read it, or by its name here or in data/.
+
+    Args:
+        paths: where training read it.
+        sha256: of it.
+        purpose: what it is needed for, in words.
+        otherwise: what else a user may do.
+
+    Raises:
+        MissingTextError: if it is nowhere.
+    """
     from charlstm import corpus as corpora
 
     names = tuple(Path(path).name for path in paths)
+    changed = False
     for candidates in (paths, names, tuple(f"data/{name}" for name in names)):
         if "-" in candidates or not all(Path(path).exists() for path in candidates):
             continue
         if corpora.is_text(candidates, sha256):
             return candidates
-    remedy = "" if split == "train" else ", or name another text: charlstm eval CHECKPOINT TEXT"
-    raise InputOutputError(
-        f"{' '.join(paths)}: the text this model was trained on is not there any more, or has changed "
-        f"(SHA-256 {sha256[:12]}...); put it back there, here or into data/{remedy}"
+        changed = True
+    if "-" in paths:
+        raise MissingTextError(f"standard input: the text this model was trained on was not kept; {purpose}{otherwise}")
+    state = "has changed" if changed else "is not there"
+    public = f" (it is {_PUBLIC[sha256]})" if sha256 in _PUBLIC else ""
+    raise MissingTextError(
+        f"{' '.join(paths)}: the text this model was trained on {state} (SHA-256 {sha256[:12]}...); {purpose}; "
+        f"put it there, here or into data/{public}{otherwise}"
     )
-
-
-def training(loaded: "Checkpoint", cache: "Cache") -> "Split":
-    """Return the text that the model has learnt from; raises `InputOutputError` where it is not there any more."""
-    return scored(loaded, None, "train", None, cache)[1]
 
 
 def copies(train: "Split", tokenizer: "Tokenizer") -> "Copies":

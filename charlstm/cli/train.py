@@ -35,7 +35,7 @@ _LENGTHS = ("time", "steps", "epochs")
 _CHANGEABLE = {*_LENGTHS, "evaluations", "patience", "save_every"}
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Learn from text files, folders or a pipe.")
 @click.argument("paths", metavar="CORPUS...", nargs=-1)
 @click.option("--name", help="Name of the run.  [default: the corpus's, without its ending]")
 @click.option(

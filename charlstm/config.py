@@ -71,6 +71,12 @@ def duration(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def unescaped(text: str) -> str:
+    r"""Return a text with \n, \t and \\ understood, as a shell hands them on."""
+    escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
+    return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], text)
+
+
 def field_type(owner: type, name: str) -> tuple[type, bool]:
     """Return the plain type of a field (`int` for `int | None`), and whether None is allowed."""
     hint = typing.get_type_hints(owner)[name]
@@ -161,8 +167,7 @@ class TextConfig(Settings):
     @property
     def between(self) -> str:
         """The separator, its escapes understood."""
-        escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
-        return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], self.separator or "")
+        return unescaped(self.separator or "")
 
 
 CELLS = ("lstm", "peephole", "coupled", "gru", "rnn")
@@ -294,6 +299,11 @@ class SampleConfig(Settings):
         None, "Drop characters below P times the likeliest one's probability.", at_least=0, at_most=1
     )
     num_samples: int = option(1, "Texts to write.", at_least=1)
+    separator_out: str | None = option(
+        None,
+        r"Text between two texts; \n, \t and \\ are understood.  [default: the run's own --separator; without one, a "
+        "blank line if any text has several lines, else a new line]",
+    )
     seed: int | None = option(
         None,
         "Seed of the first text, the next has the next one; chosen and shown by default.",

@@ -56,6 +56,7 @@ RANKS = {
     "config": 1,
     "durable": 1,
     "errors": 0,
+    "shell": 0,
     "": -1,  # the package itself: its version
 }
 WITHOUT_TORCH = {
@@ -65,6 +66,7 @@ WITHOUT_TORCH = {
     "sample",
     "stepper",
     "runs",
+    "shell",
     "corpus",
     "files",
     "cache",

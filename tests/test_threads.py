@@ -1,5 +1,6 @@
 """The number of threads: by a clock and a library that are made up, and by numpy's own."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def test_busy_cores_are_left_alone_and_trying_costs_little() -> None:
     machine = Machine()
     machine.seconds = busy
     pace = machine.pace(most=64)
-    assert machine.steps(pace, 60) > 0.98 * 10_000
+    assert machine.steps(pace, 20) > 0.98 * 10_000
     assert set(machine.computed_in) == {1}
 
 
@@ -115,7 +116,7 @@ def test_other_bits_are_never_written() -> None:
     machine.seconds = idle
     machine.differs = {4}
     pace = machine.pace(most=64)
-    machine.steps(pace, 100)
+    machine.steps(pace, 8)
     assert set(machine.computed_in) == {1, 2}
 
 
@@ -124,7 +125,7 @@ def test_a_library_of_one_thread_is_asked_once() -> None:
     pace = machine.pace(most=64)
     machine.most = 1
     machine.number = 1
-    for _ in range(20_000):
+    for _ in range(3_000):
         with pace:
             machine.multiply()
     assert (pace.threads, machine.number) == (1, 1)
@@ -185,7 +186,7 @@ def test_numpys_own_products_have_the_bits_of_one_thread(size: int, blas: Blas) 
 
     pace = Pace(rehearsal, blas, most=2, clock=clock)
     source = np.random.default_rng(1)
-    rows = source.standard_normal((200, size), np.float32)
+    rows = source.standard_normal((40, size), np.float32)
     before = blas.get()
     try:
         blas.set(2)
@@ -218,9 +219,7 @@ print(found and found.get(), os.environ.get("OPENBLAS_NUM_THREADS"), "numpy" in 
     return done.stdout.strip()
 
 
-def test_numpy_is_loaded_with_one_thread_unless_the_user_has_chosen(blas: Blas, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
+def test_numpy_is_loaded_with_one_thread_unless_the_user_has_chosen(blas: Blas) -> None:
     environment = dict(os.environ)
     assert loaded(environment) == "1 None True"
     assert loaded(environment | {"OPENBLAS_NUM_THREADS": "2"}) == "None 2 True"

@@ -76,7 +76,7 @@ def _repeated(array: Any, times: int) -> Any:
 def weigh(logits: Floats, config: SampleConfig) -> npt.NDArray[np.float64]:
     """Return how likely each next character is after the filters, (N, V): its weight, the likeliest one's being 1.
 
-    A row whose scores are not numbers, or all -inf, has no weight above 0.
+    The weights of a row whose scores are not numbers, or all -inf, are not numbers.
 
     Args:
         logits: (N, V); -inf for what must never be chosen.
@@ -84,14 +84,16 @@ def weigh(logits: Floats, config: SampleConfig) -> npt.NDArray[np.float64]:
     """
     scores = logits.astype(np.float64)
     top = scores.max(-1, keepdims=True)
-    usable = top > -np.inf
     if config.temperature == 0:
-        weights = np.zeros_like(scores)
-        weights[np.arange(len(scores)), scores.argmax(-1)] = 1
-        return np.where(usable, weights, 0)
+        greedy = np.zeros_like(scores)
+        greedy[np.arange(len(scores)), scores.argmax(-1)] = np.where(top[:, 0] > -np.inf, 1, np.nan)
+        return greedy
+    if not np.isfinite(top).all():  # infinity less infinity is no number, but here it is certainty
+        scores = np.where(top == np.inf, np.where(scores == np.inf, 0, -np.inf), scores)
+        top = np.where(top == np.inf, 0, top)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        below = np.where(scores == top, 0, scores - top) / config.temperature  # inf - inf is no number
-        weights = np.exp(below)
+        below = (scores - top) / config.temperature
+        weights: npt.NDArray[np.float64] = np.exp(below)
     if config.top_k is not None or config.top_p is not None:
         # Ranked by their scores: at a very high or low temperature weights that are not equal become so.
         order = np.argsort(-scores, axis=-1, kind="stable")
@@ -104,7 +106,7 @@ def weigh(logits: Floats, config: SampleConfig) -> npt.NDArray[np.float64]:
         np.put_along_axis(weights, order, ranked, -1)
     if config.min_p:
         weights[below < math.log(config.min_p)] = 0  # as a logarithm it cannot underflow
-    return np.where(usable, weights, 0)
+    return weights
 
 
 def draw(weights: Floats, uniforms: Floats) -> npt.NDArray[np.intp]:

@@ -1,5 +1,6 @@
 """`sample --interactive` on a real terminal: what a person sees and types, driven by what is printed."""
 
+import codecs
 import os
 import re
 import select
@@ -36,6 +37,7 @@ class Terminal:
             env=environment,
         )
         os.close(theirs)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._unread = ""
 
     def type(self, keys: str) -> None:
@@ -45,26 +47,29 @@ class Terminal:
         """Return what is shown up to these words, and with them."""
         deadline = time.monotonic() + PATIENCE
         while words not in self._unread:
-            if not select.select([self._ours], [], [], max(0, deadline - time.monotonic()))[0]:
-                raise AssertionError(f"no {words!r} in {self._unread[-2000:]!r}")
-            self._unread += self._read() or "<closed>"
-            assert words in self._unread or "<closed>" not in self._unread, self._unread[-2000:]
+            assert self._read(deadline), f"no {words!r} in {self._unread[-2000:]!r}"
         at = self._unread.index(words) + len(words)
         shown, self._unread = self._unread[:at], self._unread[at:]
         return shown
 
     def rest(self) -> tuple[int, str]:
         """Return the exit code and what is still shown."""
-        while more := self._read():
-            self._unread += more
+        deadline = time.monotonic() + PATIENCE
+        while self._read(deadline):
+            pass
         return self.process.wait(PATIENCE), self._unread
 
-    def _read(self) -> str:
+    def _read(self, deadline: float) -> bool:
+        """Take in what is shown; return whether anything came before the process's end and the deadline."""
+        if not select.select([self._ours], [], [], max(0, deadline - time.monotonic()))[0]:
+            return False
         try:
-            text = os.read(self._ours, 1 << 16).decode()
+            data = os.read(self._ours, 1 << 16)
         except OSError:  # Linux's way of telling that nobody is at the other end
-            return ""
-        return re.sub(r"\x1b\[\?2004[hl]", "", text).replace("\r\n", "\n").replace("\r", "")
+            return False
+        self._unread += self._decoder.decode(data).replace("\r", "")
+        self._unread = re.sub(r"\x1b\[\?2004[hl]", "", self._unread)  # about pasting
+        return data != b""
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -369,7 +369,7 @@ def _converse(
     assert config.seed is not None
     seed = config.seed
     typed = sys.stdin is not None and sys.stdin.isatty()
-    console.plain("Type a line and the text goes on from it; Enter alone goes on.")
+    console.plain("The text goes on from what you type, or from Enter alone.")
     if typed:
         console.plain("Ctrl-C ends a text or clears a line, Ctrl-D leaves.")
     for line in _lines(typed=typed):

@@ -83,6 +83,12 @@ def size(text: str) -> int:
     return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
 
 
+def unescaped(text: str) -> str:
+    r"""Return a text with \n, \t and \\ understood, as a shell hands them on."""
+    escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
+    return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], text)
+
+
 def field_type(owner: type, name: str) -> tuple[type, bool]:
     """Return the plain type of a field (`int` for `int | None`), and whether None is allowed."""
     hint = typing.get_type_hints(owner)[name]
@@ -183,8 +189,7 @@ class TextConfig(Settings):
     @property
     def between(self) -> str:
         """The separator, its escapes understood."""
-        escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
-        return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], self.separator or "")
+        return unescaped(self.separator or "")
 
 
 CACHE_LIMIT = 10 * 10**9
@@ -324,6 +329,11 @@ class SampleConfig(Settings):
         None, "Drop characters below P times the likeliest one's probability.", at_least=0, at_most=1
     )
     num_samples: int = option(1, "Texts to write.", at_least=1)
+    separator_out: str | None = option(
+        None,
+        r"Text between two texts; \n, \t and \\ are understood.  [default: the run's own --separator; without one, a "
+        "blank line if any text has several lines, else a new line]",
+    )
     seed: int | None = option(
         None,
         "Seed of the first text, the next has the next one; chosen and shown by default.",

@@ -1,6 +1,7 @@
 """A run's folder: its checkpoints, its metrics, and how a checkpoint is found by name."""
 
 import contextlib
+import difflib
 import json
 import os
 import shutil
@@ -14,12 +15,14 @@ from charlstm import checkpoint as checkpoints
 from charlstm import durable
 from charlstm.checkpoint import Checkpoint
 from charlstm.errors import CharLSTMError, DataError, InputOutputError, UsageError, os_reason
+from charlstm.shell import quoted
 
 ROOT = Path("checkpoints")
 """Where runs are kept, below the current folder."""
 PRETRAINED = "shakespeare"
 """The run that comes with the package."""
 _LOCK = ".lock"
+_LISTED = 8  # runs that are named in a message, the newest first
 _PAUSES = (0.2, 1.0)  # seconds before a save that failed is tried again
 
 
@@ -227,7 +230,7 @@ def find(name: str | None, root: Path = ROOT) -> Path:
     Where no run was trained yet, the newest is the pretrained model that comes with the package.
 
     Raises:
-        InputOutputError: where there is no such file.
+        InputOutputError: if there is no such file; it suggests the run whose name is nearest, and lists the runs.
         UsageError: if the name is empty.
     """
     if name is None:
@@ -239,7 +242,46 @@ def find(name: str | None, root: Path = ROOT) -> Path:
             return file
     if name == PRETRAINED and (file := _pretrained()):
         return file
+    if not _is_there(Path(name)):
+        raise InputOutputError(f"{name}: no such checkpoint or run; {_advice(Path(name).name, root)}")
     return Path(name)
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is anything at a path; what is wrong with it otherwise is told when it is opened."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _advice(name: str, root: Path) -> str:
+    """Return what may have been meant by a name that no run has."""
+    names = _names(root)
+    if not names:
+        return "check the path, or train a run with `charlstm train CORPUS`"
+    by_spelling = {each.casefold(): each for each in reversed(names)}
+    near = difflib.get_close_matches(name.casefold(), by_spelling, n=1)
+    meant = f"did you mean {quoted(by_spelling[near[0]])}?" if near else "check the name"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{meant} (runs: {', '.join(map(quoted, names[:_LISTED]))}{more})"
+
+
+def _names(root: Path) -> list[str]:
+    """Return the names of all runs, the newest first."""
+    names = [folder.name for _, folder in sorted(_by_age(root), reverse=True)]
+    return names if PRETRAINED in names or not _pretrained() else [*names, PRETRAINED]
+
+
+def _by_age(root: Path) -> Iterator[tuple[float, Path]]:
+    """Yield the folder of each run, and when its checkpoint was written."""
+    for folder in root.glob("*/"):
+        if file := _best(Run(folder)):
+            with contextlib.suppress(OSError):  # another process may be removing it
+                yield file.stat().st_mtime, folder
 
 
 def _pretrained() -> Path | None:
@@ -256,9 +298,9 @@ def _best(run: Run) -> Path | None:
 
 
 def _newest(root: Path) -> Path:
-    files = [file for folder in root.glob("*/") if (file := _best(Run(folder)))]
-    if files:
-        return max(files, key=lambda file: file.stat().st_mtime)
+    runs = list(_by_age(root))
+    if runs and (file := _best(Run(max(runs)[1]))):
+        return file
     if pretrained := _pretrained():
         return pretrained
     raise InputOutputError(f"{root}: no checkpoint in it; train one with `charlstm train CORPUS`, or name a file")

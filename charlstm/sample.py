@@ -3,7 +3,9 @@
 The filters apply in this order: temperature, top-k, top-p, min-p. Ties are broken in favour of the lower id.
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from charlstm.config import SampleConfig
-from charlstm.errors import UsageError
+from charlstm.errors import DataError, UsageError
 from charlstm.stepper import Stepper
 from charlstm.tokenizer import Tokenizer
 
 Floats = npt.NDArray[np.floating[Any]]
 
+TOGETHER = 64
+"""Texts to write side by side: more are hardly faster, and the first one is longer in coming."""
 _DRAWS = 256  # random numbers drawn at a time
 _SEEDS = 2**63
-_COLD = 1e-30
 
 
 class Context:
@@ -30,12 +33,17 @@ class Context:
         self.streams = streams
         self._stepper = stepper
         self._single = streams == 1
-        self._state = stepper.zero_state(None if self._single else streams)
+        rows = None if self._single else streams
+        self._state = stepper.zero_state(rows)
         self._output: Any = None
+        pace = stepper.pace(rows)
+        self._stepping = pace or contextlib.nullcontext()
+        self._scoring = pace.held if pace else contextlib.nullcontext()
 
     def read(self, ids: Any) -> None:
         """Go one character further in every stream: ids is (N,)."""
-        self._output, self._state = self._stepper.step(ids[0] if self._single else ids, self._state)
+        with self._stepping:
+            self._output, self._state = self._stepper.step(ids[0] if self._single else ids, self._state)
 
     def prefill(self, ids: Sequence[int]) -> None:
         """Read the same prompt in every stream."""
@@ -44,35 +52,60 @@ class Context:
 
     def logits(self) -> Floats:
         """Return the scores of the next character, (N, V); only after something was read."""
-        logits = self._stepper.logits(self._output)
+        with self._scoring:
+            logits = self._stepper.logits(self._output)
         array: Floats = logits if isinstance(logits, np.ndarray) else logits.float().cpu().numpy()
         return array[None] if self._single else array
 
+    def branch(self, streams: int) -> "Context":
+        """Return as many streams that go on from what this one has read; it is not changed by what they read."""
+        assert self._single, "a text branches from one stream"
+        branches = Context(self._stepper, streams)
+        branches._output, branches._state = self._output, self._state
+        if streams > 1:
+            branches._state = [tuple(_repeated(part, streams) for part in layer) for layer in self._state]
+            branches._output = None if self._output is None else _repeated(self._output, streams)
+        return branches
 
-def weigh(logits: Floats, config: SampleConfig) -> Floats:
-    """Return how likely each next character is after the filters, up to a factor a row, (N, V).
+
+def _repeated(array: Any, times: int) -> Any:
+    """Return an array (H,) as rows, (N, H)."""
+    return array[None].repeat(times, 0) if isinstance(array, np.ndarray) else array[None].repeat(times, 1)
+
+
+def weigh(logits: Floats, config: SampleConfig) -> npt.NDArray[np.float64]:
+    """Return how likely each next character is after the filters, (N, V): its weight, the likeliest one's being 1.
+
+    The weights of a row whose scores are not numbers, or all -inf, are not numbers.
 
     Args:
         logits: (N, V); -inf for what must never be chosen.
         config: its temperature, top_k (Fan et al. 2018), top_p (Holtzman et al. 2020) and min_p (Nguyen et al. 2024).
     """
+    scores = logits.astype(np.float64)
+    top = scores.max(-1, keepdims=True)
     if config.temperature == 0:
-        greedy = np.zeros_like(logits)
-        greedy[np.arange(len(logits)), logits.argmax(-1)] = 1
+        greedy = np.zeros_like(scores)
+        greedy[np.arange(len(scores)), scores.argmax(-1)] = np.where(top[:, 0] > -np.inf, 1, np.nan)
         return greedy
-    # Nothing is warmer than greedy below this temperature, and nothing overflows above it.
-    weights: Floats = np.exp((logits - logits.max(-1, keepdims=True)) / max(config.temperature, _COLD))
+    if not np.isfinite(top).all():  # infinity less infinity is no number, but here it is certainty
+        scores = np.where(top == np.inf, np.where(scores == np.inf, 0, -np.inf), scores)
+        top = np.where(top == np.inf, 0, top)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        below = (scores - top) / config.temperature
+        weights: npt.NDArray[np.float64] = np.exp(below)
     if config.top_k is not None or config.top_p is not None:
-        order = np.argsort(-weights, axis=-1, kind="stable")
+        # Ranked by their scores: at a very high or low temperature weights that are not equal become so.
+        order = np.argsort(-scores, axis=-1, kind="stable")
         ranked = np.take_along_axis(weights, order, -1)
         if config.top_k is not None:
             ranked[:, config.top_k :] = 0
-        if config.top_p is not None:
-            before = np.cumsum(ranked, -1) - ranked
-            ranked[before >= config.top_p * ranked.sum(-1, keepdims=True)] = 0
+        if config.top_p is not None and config.top_p < 1:
+            sums = ranked.cumsum(-1)
+            ranked[:, 1:][sums[:, :-1] >= config.top_p * sums[:, -1:]] = 0
         np.put_along_axis(weights, order, ranked, -1)
-    if config.min_p is not None:
-        weights[weights < config.min_p * weights.max(-1, keepdims=True)] = 0
+    if config.min_p:
+        weights[below < math.log(config.min_p)] = 0  # as a logarithm it cannot underflow
     return weights
 
 
@@ -82,8 +115,13 @@ def draw(weights: Floats, uniforms: Floats) -> npt.NDArray[np.intp]:
     Args:
         weights: (N, V), not negative; an id is drawn in proportion to its weight.
         uniforms: (N,), in [0, 1).
+
+    Raises:
+        DataError: if there is nothing to draw from in a row.
     """
     totals = weights.cumsum(-1, dtype=np.float64)
+    if not (totals[:, -1] > 0).all():
+        raise DataError("the model's scores are not numbers: its weights are too large; train it again")
     ids: npt.NDArray[np.intp] = (totals <= uniforms[:, None] * totals[:, -1:]).sum(-1)
     return ids
 
@@ -116,16 +154,25 @@ class Piece:
     stream: int
     text: str
     stopped: str | None = None
-    """On a stream's last piece: why it ended, `length`, `stop` or `end` (of a document)."""
+    """On a stream's last piece: why it ended, `length`, `stop`, `end` (of a document) or `interrupted`."""
 
 
 def write(
-    context: Context, tokenizer: Tokenizer, config: SampleConfig, seed: int, stops: Sequence[str] = ()
+    context: Context,
+    tokenizer: Tokenizer,
+    config: SampleConfig,
+    seed: int,
+    stops: Sequence[str] = (),
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Iterator[Piece]:
     """Yield text until every stream has written `config.length` characters, or one of `stops`, which is left out, or
-    has come to the end of its document.
+    has come to the end of its document, or until `interrupted()`: then the context has read what was yielded.
 
     Stream n is seeded with `seed` + n.
+
+    Raises:
+        DataError: if the model's scores are not numbers.
+        UsageError: if a stop text is empty.
     """
     if any(not stop for stop in stops):
         raise UsageError("--stop '': an empty text is found everywhere; give at least one character")
@@ -143,6 +190,9 @@ def write(
                 going.remove(number)
             if text or stream.stopped:
                 yield Piece(number, text, stream.stopped)
+        if going and interrupted():
+            yield from (Piece(number, streams[number].held, "interrupted") for number in going)
+            return
         if not going:
             return
 
@@ -155,21 +205,22 @@ class _Stream:
         self._end_id = tokenizer.end_id
         self._left = length
         self._stops = stops
-        self._held = ""
+        self.held = ""
+        """What may yet become a stop text."""
         self.stopped: str | None = None
 
     def add(self, id: int) -> str:
         """Return the text that can be shown now that `id` has come."""
         if id == self._end_id:
             self.stopped = "end"
-            return self._held
+            return self.held
         fresh = self._decoder.decode((id,))[: self._left]
         self._left -= len(fresh)
         if not self._stops:
             if self._left == 0:
                 self.stopped = "length"
             return fresh
-        text = self._held + fresh
+        text = self.held + fresh
         ends = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         if ends:
             self.stopped = "stop"
@@ -178,7 +229,7 @@ class _Stream:
             self.stopped = "length"
             return text
         kept = max(_overlap(text, stop) for stop in self._stops)
-        self._held = text[len(text) - kept :]
+        self.held = text[len(text) - kept :]
         return text[: len(text) - kept]
 
 

@@ -5,17 +5,18 @@ takes from the layer below and from its own h are matrix products, and the rest 
 single stream on a CPU numpy does this an order faster than torch's kernels, and starts without importing torch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from charlstm import cells
+from charlstm import blas, cells
 from charlstm.cells import Array
 
 StepState = list[cells.State]
 """What each layer carries on: (N, H) each, or (H,) for a single stream."""
+_FEW = 8  # rows up to which one at a time is faster: a product of two matrices copies the weights first
 
 
 class Stepper:
@@ -45,6 +46,26 @@ class Stepper:
             number += 1
         self._output = tensors["output.weight"].T  # (LH, V)
         self._output_bias = tensors["output.bias"]
+        self._paces: dict[int | None, blas.Pace] = {}
+
+    def pace(self, streams: int | None = None) -> blas.Pace | None:
+        """Return what times the steps of so many streams and sets the threads; None if nothing is to be chosen."""
+        library = blas.library() if isinstance(self._output, np.ndarray) else None
+        if library is None:
+            return None
+        if streams not in self._paces:
+            self._paces[streams] = blas.Pace(lambda seed: self.rehearsal(streams, seed), library, blas.cores())
+        return self._paces[streams]
+
+    def rehearsal(self, streams: int | None, seed: int) -> Callable[[], list[Array]]:
+        """Return a function that computes a step's products with random inputs."""
+        weights = [layer.w_hh for layer in self._layers]
+        weights += [layer.w_below for layer in self._layers if layer.w_below is not None]
+        weights.append(self._output)
+        source = np.random.default_rng(seed)
+        rows = () if streams is None else (streams,)
+        inputs = [source.standard_normal((*rows, len(weight)), np.float32) for weight in weights]
+        return lambda: [_product(row, weight) for row, weight in zip(inputs, weights, strict=True)]
 
     def zero_state(self, streams: int | None = None) -> StepState:
         """Return the state in which a text begins, for `streams` rows, or for a single stream without that axis."""
@@ -67,15 +88,15 @@ class Stepper:
         for layer, before in zip(self._layers, state, strict=True):
             from_x = layer.table[ids]
             if layer.w_below is not None:
-                from_x = from_x + outputs[-1] @ layer.w_below
-            from_h = before[0] @ layer.w_hh + layer.b_hh
+                from_x = from_x + _product(outputs[-1], layer.w_below)
+            from_h = _product(before[0], layer.w_hh) + layer.b_hh
             after.append(self._cell.step(from_x, from_h, before, *layer.peepholes))
             outputs.append(after[-1][0])
         return _concatenate(outputs) if len(outputs) > 1 else outputs[0], after
 
     def logits(self, output: Array) -> Array:
         """Return the scores of the next character, (N, V) or (V,)."""
-        return output @ self._output + self._output_bias
+        return _product(output, self._output) + self._output_bias
 
 
 @dataclass(frozen=True)
@@ -87,6 +108,13 @@ class _Layer:
     w_hh: Array  # (H, GH)
     b_hh: Array  # (GH,)
     peepholes: tuple[Array, ...]
+
+
+def _product(rows: Array, weight: Array) -> Array:
+    """Return rows @ weight; a few rows have the bits that each of them has alone."""
+    if rows.ndim == 2 and len(rows) <= _FEW and isinstance(rows, np.ndarray):
+        return np.stack([row @ weight for row in rows])
+    return rows @ weight
 
 
 def _concatenate(arrays: list[Array]) -> Array:

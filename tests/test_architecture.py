@@ -52,6 +52,7 @@ RANKS = {
     "repeats": 2.5,
     "cache": 2,
     "stepper": 3,
+    "blas": 2,
     "tokenizer": 2,
     "cells": 2,
     "device": 2,
@@ -60,6 +61,7 @@ RANKS = {
     "durable": 1,
     "threads": 0,
     "errors": 0,
+    "shell": 0,
     "": -1,  # the package itself: its version
 }
 WITHOUT_TORCH = {
@@ -69,6 +71,8 @@ WITHOUT_TORCH = {
     "sample",
     "stepper",
     "runs",
+    "shell",
+    "blas",
     "corpus",
     "files",
     "repeats",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import SMALL, Command
 
@@ -99,6 +100,107 @@ def test_prompts(charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPat
     row = json.loads(charlstm("sample", trained, "--prompt", "The ", "--seed=1", "--json", "--stop", stop).out)
     assert row["stopped"] == "stop"
     assert stop not in row["text"]
+
+
+def test_a_stop_text_understands_escapes(charlstm: Command, trained: Path) -> None:
+    def text(*arguments: str) -> dict[str, object]:
+        return json.loads(charlstm("sample", trained, "--seed=1", "--length=400", "--json", *arguments).out)
+
+    whole = str(text()["text"])
+    assert "\n" in whole
+    assert text("--stop", r"\n")["text"] == text("--stop", "\n")["text"] == whole[: whole.index("\n")]
+    assert text("--stop", r"\\n")["text"] == whole  # a backslash and an n, which the text does not have
+
+
+def test_texts_of_several_lines_have_a_blank_line_between_them(charlstm: Command, trained: Path) -> None:
+    arguments = ("sample", trained, "--num-samples=3", "--length=200", "--seed=1")
+    rows = [json.loads(row)["text"] for row in charlstm(*arguments, "--json").out.splitlines()]
+    assert any("\n" in row.strip("\n") for row in rows)
+    expected = ""
+    for number, row in enumerate(rows):
+        expected += row
+        while not expected.endswith("\n\n" if number < 2 else "\n"):
+            expected += "\n"
+    assert charlstm(*arguments).out == expected
+    end = "" if rows[-1].endswith("\n") else "\n"
+    assert charlstm(*arguments, r"--separator-out=\n--\\\n").out == "\n--\\\n".join(rows) + end
+    assert charlstm(*arguments, "--separator-out=").out == "".join(rows) + end
+
+
+def test_texts_of_one_line_have_a_line_each(charlstm: Command, trained: Path) -> None:
+    arguments = ("sample", trained, "--num-samples=70", "--length=4000", "--seed=1", "--stop", r"\n")
+    rows = [json.loads(row) for row in charlstm(*arguments, "--json").out.splitlines()]
+    assert {row["stopped"] for row in rows} == {"stop"}
+    assert [row["seed"] for row in rows] == list(range(1, 71))  # more than are written side by side
+    assert charlstm(*arguments).out == "".join(row["text"] + "\n" for row in rows)
+    blank = charlstm(*arguments, "--prompt", "a\n").out  # then it is the prompt that has a line of its own
+    assert blank.split("\n\n")[0].startswith("a\n")
+
+
+@pytest.mark.parametrize(
+    ("separator", "between"), [("\n", "\n"), ("\n\n", "\n\n"), ("<|endoftext|>", "<|endoftext|>"), (None, "\n")]
+)
+def test_between_texts_stands_what_the_run_was_trained_with(
+    charlstm: Command, separator: str | None, between: str
+) -> None:
+    names = ["anna", "bob", "clara", "dora", "emil"] * 40
+    if separator is None:
+        Path("names.txt").write_text("".join(json.dumps({"name": name}) + "\n" for name in names))
+        option = "--field=name"
+    else:
+        Path("names.txt").write_text(separator.join(names))
+        option = "--separator=" + separator.replace("\n", r"\n")
+    small = ("--hidden-size=24", "--embedding-size=8", "--batch-size=8", "--seq-length=16", "--steps=20")
+    assert charlstm("train", "names.txt", option, *small).code == 0
+    arguments = ("sample", "names", "--num-samples=9", "--seed=1", "--length=30")
+    rows = [json.loads(row)["text"] for row in charlstm(*arguments, "--json").out.splitlines()]
+    assert len(rows) == 9
+    assert charlstm(*arguments).out == between.join(rows) + "\n"
+
+
+def test_any_number_of_texts_fits_in_memory(trained: Path) -> None:
+    arguments = ["sample", str(trained), "--num-samples=999999999", "--length=5", "--seed=1", "--json"]
+    with start(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        rows = [json.loads(process.stdout.readline()) for _ in range(200)]
+        process.stdout.close()
+        assert process.stderr is not None
+        assert "rror" not in process.stderr.read()
+    assert [row["seed"] for row in rows] == list(range(1, 201))
+    assert process.returncode == 0
+
+
+def test_a_text_is_the_same_alone_and_among_a_few(charlstm: Command, trained: Path) -> None:
+    def texts(*arguments: str) -> list[str]:
+        done = charlstm("sample", trained, "--length=60", "--prompt=The ", "--json", *arguments)
+        return [json.loads(row)["text"] for row in done.out.splitlines()]
+
+    assert texts("--num-samples=3", "--seed=7") == [texts(f"--seed={seed}")[0] for seed in (7, 8, 9)]
+
+
+@pytest.mark.parametrize("temperature", ["1e300", "1e38", "1e-300", "5e-324"])
+def test_no_temperature_writes_nonsense(charlstm: Command, trained: Path, temperature: str) -> None:
+    done = charlstm("sample", trained, "--temperature", temperature, "--seed=1", "--length=300")
+    vocabulary = json.loads(charlstm("info", trained, "--json").out)["vocabulary"][1:]
+    assert (done.code, done.err) == (0, "")
+    assert set(done.out) <= {*vocabulary, "\n"}
+    if float(temperature) > 1:  # all alike
+        assert len(set(done.out)) > len(vocabulary) * 3 / 4
+    else:
+        assert done.out == charlstm("sample", trained, "--temperature=0", "--seed=1", "--length=300").out
+
+
+def test_weights_that_are_too_large_are_told_in_one_line(charlstm: Command, trained: Path) -> None:
+    loaded = checkpoints.load(trained / "best.safetensors")
+    signs = (-1.0) ** np.arange(10**6)
+    huge = {
+        name: (3e38 * signs[: tensor.size]).astype(np.float32).reshape(tensor.shape)
+        for name, tensor in loaded.tensors.items()
+    }
+    checkpoints.save(Path("huge.safetensors"), dataclasses.replace(loaded, tensors=huge))
+    done = charlstm("sample", "huge.safetensors", "--seed=1", "--length=300")
+    assert (done.code, one_line(done.err)) == (65, done.err.strip())
+    assert "weights are too large" in done.err
 
 
 def test_interactive_carries_the_state_on(trained: Path) -> None:
@@ -198,7 +300,8 @@ def test_bad_input_to_train(charlstm: Command, text: str, arguments: list[str], 
 
 
 BAD_CHECKPOINTS = [
-    (["nothing"], 74, "nothing: no such checkpoint"),
+    (["nothing"], 74, "nothing: no such checkpoint or run; check the name (runs: shakespeare)"),
+    (["shakspere"], 74, "did you mean shakespeare?"),
     (["folder"], 65, "folder without a checkpoint"),
     (["cut.safetensors"], 65, "not a charlstm checkpoint"),
     (["flipped.safetensors"], 65, "SHA-256"),
@@ -213,6 +316,9 @@ BAD_OPTIONS = [
     (["--prompt=a", "--prompt-file=b"], 2, "exclude"),
     (["--prompt-file=nothing"], 74, "nothing"),
     (["--interactive", "--json"], 2, "--interactive"),
+    (["--separator-out=-"], 2, "--separator-out"),
+    (["--separator-out=-", "--num-samples=2", "--json"], 2, "--separator-out"),
+    (["--separator-out=-", "--interactive"], 2, "--separator-out"),
     (
         ["--prompt=a \N{SNOWMAN} and \N{SNOWMAN}\u0416"],
         65,
@@ -443,17 +549,6 @@ def test_bytes_end_to_end(charlstm: Command, text: str) -> None:
     scored = json.loads(charlstm("eval", "corpus", "--json").out)
     assert scored["bytes"] == 607
     assert TextConfig(tokenizer="byte") == checkpoints.load(Path("checkpoints/corpus/best.safetensors")).config.text
-
-
-@pytest.mark.parametrize(("load", "threads"), [(100.0, "1"), (0.0, None)])
-def test_sampling_spares_busy_cores(
-    charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch, load: float, threads: str | None
-) -> None:
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")  # restored after the test
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
-    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
-    assert charlstm("sample", trained, "--length=1").code == 0
-    assert os.environ.get("OPENBLAS_NUM_THREADS") == threads
 
 
 def test_debug_shows_the_traceback(charlstm: Command) -> None:

@@ -35,11 +35,39 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("begun", "checkpoints/begun/last.safetensors"),
         ("checkpoints/old", "checkpoints/old/best.safetensors"),
         ("checkpoints/new/last.safetensors", "checkpoints/new/last.safetensors"),
-        ("nothing", "nothing"),
     ],
 )
 def test_find(root: Path, name: str | None, file: str) -> None:
     assert runs.find(name, root) == Path(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("odl", "did you mean old? (runs: new, -x, begun, old, ' sp ace ', shakespeare)"),
+        ("shakspere", "did you mean shakespeare? (runs: "),
+        ("SHAKESPEARE", "did you mean shakespeare?"),
+        ("checkpoints/bgun", "checkpoints/bgun: no such checkpoint or run; did you mean begun?"),
+        ("old/best.safetensors", "check the name (runs: new, "),
+        ("sp ace", "did you mean ' sp ace '?"),
+        ("something else", "something else: no such checkpoint or run; check the name (runs: new, "),
+    ],
+)
+def test_a_name_that_no_run_has(root: Path, name: str, words: str) -> None:
+    make(root / "-x", "best.safetensors", mtime=1.8)
+    make(root / " sp ace ", "best.safetensors", mtime=0.5)
+    os.utime(root / "begun" / "last.safetensors", (1.5, 1.5))
+    with pytest.raises(InputOutputError) as raised:
+        runs.find(name, root)
+    assert words in str(raised.value)
+    assert "empty" not in str(raised.value)  # a folder that holds no run
+
+
+def test_of_many_runs_the_newest_are_listed(root: Path) -> None:
+    for number in range(20):
+        make(root / f"r{number:02}", "best.safetensors", mtime=100 + number)
+    with pytest.raises(InputOutputError, match=r"runs: r19, r18, r17, r16, r15, r14, r13, r12 and 16 more\)"):
+        runs.find("nothing", root)
 
 
 def test_without_a_run_the_pretrained_model_is_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +77,8 @@ def test_without_a_run_the_pretrained_model_is_the_newest(tmp_path: Path, monkey
     make(clone / "checkpoints" / "trained-there", "best.safetensors", mtime=2)
     monkeypatch.setattr(runs, "__file__", str(clone / "charlstm" / "runs.py"))
     assert runs.find(None) == runs.find("shakespeare") == clone / "checkpoints" / "shakespeare" / "best.safetensors"
-    assert runs.find("trained-there") == Path("trained-there")
+    with pytest.raises(InputOutputError, match="trained-there: no such checkpoint or run"):
+        runs.find("trained-there")
     (clone / "checkpoints" / "shakespeare" / "best.safetensors").unlink()
     with pytest.raises(InputOutputError, match="charlstm train"):
         runs.find(None)

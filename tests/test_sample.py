@@ -1,5 +1,8 @@
+import decimal
 import itertools
+import math
 from collections.abc import Iterator
+from decimal import Decimal
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm.config import ModelConfig, SampleConfig
-from charlstm.errors import UsageError
+from charlstm.errors import DataError, UsageError
 from charlstm.model import CharLSTM
 from charlstm.sample import Context, draw, generate, weigh, write
 from charlstm.stepper import Stepper
@@ -23,6 +26,20 @@ configs = st.builds(
     top_p=st.none() | st.sampled_from([0.1, 0.5, 0.9, 1.0]),
     min_p=st.none() | st.sampled_from([0.0, 0.05, 0.5, 1.0]),
 )
+# What a float32 model can give, and what the options accept: both to their ends.
+extreme_rows = st.lists(
+    st.floats(width=32, allow_nan=False) | st.sampled_from([-math.inf, 0.0, 3.4e38, -3.4e38, 1e-45, 1.0, 1 + 2**-23]),
+    min_size=1,
+    max_size=12,
+).filter(lambda row: max(row) > -math.inf)
+extreme_configs = st.builds(
+    SampleConfig,
+    temperature=st.sampled_from([5e-324, 1e-300, 1e-38, 1e-3, 1.0, 1e3, 1e38, 1e39, 1e300, 1.7e308])
+    | st.floats(0, 1e9),
+    top_k=st.none() | st.integers(1, 14) | st.just(2**62),
+    top_p=st.none() | st.sampled_from([5e-324, 1e-17, 0.37, 1 - 2**-53, 1.0]),
+    min_p=st.none() | st.sampled_from([0.0, 5e-324, 1e-300, 1 - 2**-53, 1.0]),
+)
 
 
 def probabilities(logits: np.ndarray, config: SampleConfig) -> np.ndarray:
@@ -31,29 +48,49 @@ def probabilities(logits: np.ndarray, config: SampleConfig) -> np.ndarray:
 
 
 def reference(logits: list[float], config: SampleConfig) -> list[float]:
-    """The four filters, one after the other, in plain Python."""
-    weights = {id: np.exp((x - max(logits)) / config.temperature) for id, x in enumerate(logits)}
-    ranked = sorted(weights, key=lambda id: (-weights[id], id))
-    if config.top_k is not None:
-        ranked = ranked[: config.top_k]
-    if config.top_p is not None:
-        total, nucleus, mass = sum(weights[id] for id in ranked), [], 0.0
-        for id in ranked:
-            if mass >= config.top_p * total:
-                break
-            nucleus.append(id)
-            mass += weights[id]
-        ranked = nucleus
-    if config.min_p is not None:
-        ranked = [id for id in ranked if weights[id] >= config.min_p * weights[ranked[0]]]
-    total = sum(weights[id] for id in ranked)
-    return [weights[id] / total if id in ranked else 0.0 for id in range(len(logits))]
+    """The four filters, one after the other, in decimal numbers of 400 digits."""
+    ids = range(len(logits))
+    ranked = sorted(ids, key=lambda id: (-logits[id], id))
+    top = logits[ranked[0]]
+    with decimal.localcontext(decimal.Context(prec=400, Emin=-(10**17), Emax=10**17, traps=[])):
+        if config.temperature == 0:
+            weights = dict.fromkeys(ids, Decimal(0)) | {ranked[0]: Decimal(1)}
+        else:
+            below = [Decimal(0) if x == top else Decimal(x) - Decimal(top) for x in logits]
+            weights = {id: (below[id] / Decimal(config.temperature)).exp() for id in ids}
+        if config.top_k is not None:
+            ranked = ranked[: config.top_k]
+        if config.top_p is not None:
+            total, nucleus, mass = sum(weights[id] for id in ranked), [], Decimal(0)
+            for id in ranked:
+                if nucleus and mass >= Decimal(config.top_p) * total:
+                    break
+                nucleus.append(id)
+                mass += weights[id]
+            ranked = nucleus
+        if config.min_p is not None:
+            ranked = [id for id in ranked if weights[id] >= Decimal(config.min_p) * weights[ranked[0]]]
+        total = sum(weights[id] for id in ranked)
+        return [float(weights[id] / total) if id in ranked else 0.0 for id in ids]
 
 
 @given(logits_rows, configs)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_filters(logits: list[float], config: SampleConfig) -> None:
     np.testing.assert_allclose(probabilities(np.array([logits]), config)[0], reference(logits, config), atol=1e-9)
+
+
+@given(extreme_rows, extreme_configs, st.floats(0, 1, exclude_max=True))
+@settings(max_examples=300, deadline=None)
+def test_filters_at_the_ends_of_their_range(logits: list[float], config: SampleConfig, uniform: float) -> None:
+    row = np.array([logits], np.float32)
+    chances = probabilities(row, config)[0]
+    expected = np.array(reference(logits, config))
+    np.testing.assert_allclose(chances, expected, atol=1e-9)
+    assert chances.sum() == pytest.approx(1)
+    id = int(draw(weigh(row, config), np.array([uniform]))[0])
+    assert chances[id] > 0
+    assert logits[id] > -math.inf
 
 
 def test_ties_go_to_the_lower_id() -> None:
@@ -61,6 +98,20 @@ def test_ties_go_to_the_lower_id() -> None:
     assert probabilities(even, SampleConfig(temperature=0)).tolist() == [[1, 0, 0, 0]]
     assert probabilities(even, SampleConfig(top_k=2)).tolist() == [[0.5, 0.5, 0, 0]]
     assert probabilities(even, SampleConfig(top_p=0.5)).tolist() == [[0.5, 0.5, 0, 0]]
+
+
+@pytest.mark.parametrize("scores", [[math.nan, 1.0], [-math.inf, -math.inf]])
+@pytest.mark.parametrize("temperature", [0.0, 1e-3, 1.0, 1e300])
+def test_scores_that_are_no_numbers_are_an_error(scores: list[float], temperature: float) -> None:
+    weights = weigh(np.array([[0.0, 1.0], scores], np.float32), SampleConfig(temperature=temperature, top_k=1))
+    with pytest.raises(DataError, match="train it again"):
+        draw(weights, np.array([0.5, 0.5]))
+
+
+def test_an_infinite_score_is_certain() -> None:
+    row = np.array([[1.0, math.inf, -math.inf]], np.float32)
+    for temperature in (0.0, 1e-3, 1e300):
+        assert probabilities(row, SampleConfig(temperature=temperature)).tolist() == [[0, 1, 0]]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 5e-324, 1e-3])

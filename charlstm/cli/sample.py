@@ -1,23 +1,27 @@
 """`charlstm sample`."""
 
+import contextlib
 import dataclasses
-import os
 import secrets
+import signal
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlstm import blas
 from charlstm.cli import texts
 from charlstm.cli.options import HELP, cached, collect, common, open_cache, settings
-from charlstm.config import SampleConfig, TextConfig
-from charlstm.errors import DataError, UsageError
+from charlstm.config import SampleConfig, TextConfig, unescaped
+from charlstm.errors import CharLSTMError, DataError, UsageError
 
 if TYPE_CHECKING:
-    from charlstm.analysis.novelty import Copies
+    from charlstm.analysis.novelty import Highlighter
     from charlstm.console import Output
-    from charlstm.sample import Context
+    from charlstm.sample import Context, Piece
     from charlstm.tokenizer import Tokenizer
 
 
@@ -25,7 +29,13 @@ if TYPE_CHECKING:
 @click.argument("checkpoint", required=False)
 @click.option("--prompt", default=None, help="Text to go on from.  [default: the start of a document, or of a line]")
 @click.option("--prompt-file", metavar="FILE", help="Take the prompt from a file (UTF-8), or standard input (-).")
-@click.option("--stop", "stops", metavar="TEXT", multiple=True, help="End before this text (may be repeated).")
+@click.option(
+    "--stop",
+    "stops",
+    metavar="TEXT",
+    multiple=True,
+    help=r"End before this text (may be repeated); \n, \t and \\ are understood.",
+)
 @click.option("--interactive", is_flag=True, help="Take turns: it goes on from all that was written before.")
 @click.option(
     "--highlight-copies",
@@ -68,10 +78,15 @@ def sample(
         raise UsageError("--interactive writes one text for people: leave --json and --num-samples out")
     if interactive and highlight_copies:
         raise UsageError("--interactive and --highlight-copies exclude each other: give one of them")
+    if config.separator_out is not None and (as_json or config.num_samples == 1):  # so it is with --interactive
+        raise UsageError("--separator-out stands between texts: give --num-samples with it, and no --json")
     if "" in stops:
         raise UsageError("--stop '': an empty text is found everywhere; give at least one character")
+    stops = tuple(map(unescaped, stops))
 
-    _spare_busy_cores()
+    blas.load_numpy()
+    import numpy as np
+
     from charlstm import checkpoint as checkpoints
     from charlstm import console, runs
     from charlstm.sample import Context
@@ -80,8 +95,9 @@ def sample(
     output = console.Output()
     path = runs.find(checkpoint)
     loaded = checkpoints.load(path)
-    start = _prompt(prompt, prompt_file, loaded.tokenizer)
-    _require_known(start, loaded.tokenizer)
+    tokenizer = loaded.tokenizer
+    start = _prompt(prompt, prompt_file, tokenizer)
+    _require_known(start, tokenizer)
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     if sys.stderr is not None and (sys.stderr.isatty() or values["seed"] is None):
@@ -89,23 +105,27 @@ def sample(
     copies = None
     if highlight_copies:
         train = texts.training(loaded, open_cache(root), "--highlight-copies looks for copies in it")
-        copies = texts.copies(train, loaded.tokenizer)
-    context = Context(Stepper(loaded.config.model.cell, _on_device(loaded.weights, device)), config.num_samples)
-    context.prefill([*loaded.tokenizer.opening, *loaded.tokenizer.encode(start).tolist()])
-    if interactive:
-        _converse(context, loaded.tokenizer, config, stops, output)
-    else:
-        _write(context, loaded.tokenizer, config, stops, output, start, copies, as_json=as_json)
-
-
-def _spare_busy_cores() -> None:
-    """Have numpy's OpenBLAS compute in one thread where the cores are busy, with training perhaps.
-
-    Two threads that wait for each other's turn take 7 ms for a product that takes one of them 45 microseconds. OpenBLAS
-    reads the variable as numpy is loaded, which a command does but once.
-    """
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1) / 2:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        copies = texts.copies(train, tokenizer)
+    try:
+        # Weights that overflow are told in one line, when no character can be drawn any more.
+        with np.errstate(over="ignore", invalid="ignore"):
+            context = Context(Stepper(loaded.config.model.cell, _on_device(loaded.weights, device)))
+            context.prefill([*tokenizer.opening, *tokenizer.encode(start).tolist()])
+            if interactive:
+                _converse(context, tokenizer, config, stops, output)
+            else:
+                highlighter = copies.highlighter if copies is not None else None
+                separator = loaded.config.text.between or None
+                if config.separator_out is not None:
+                    separator = unescaped(config.separator_out)
+                writer: _Rows | _Page = (
+                    _Rows(output, highlighter) if as_json else _Page(output, start, separator, highlighter)
+                )
+                _write(context, tokenizer, config, stops, writer)
+    except MemoryError:
+        raise CharLSTMError(
+            "out of memory: the model and what it writes do not fit; give fewer --num-samples or a shorter --length"
+        ) from None
 
 
 def _on_device(weights: dict[str, Any], device: str) -> dict[str, Any]:
@@ -144,59 +164,184 @@ def _require_known(prompt: str, tokenizer: "Tokenizer") -> None:
 
 
 def _write(
-    context: "Context",
-    tokenizer: "Tokenizer",
-    config: SampleConfig,
-    stops: tuple[str, ...],
-    output: "Output",
-    prompt: str,
-    copies: "Copies | None",
-    *,
-    as_json: bool,
+    context: "Context", tokenizer: "Tokenizer", config: SampleConfig, stops: tuple[str, ...], writer: "_Rows | _Page"
 ) -> None:
-    """Print the texts in their order: the first as it comes, the others as they are complete up to there."""
-    from charlstm import console
-    from charlstm.sample import write
+    """Write all texts, some at a time side by side, so that any number of them fits in memory."""
+    from charlstm.sample import TOGETHER, write
 
     assert config.seed is not None
-    began = time.perf_counter()
-    highlighters = [] if copies is None else [copies.highlighter() for _ in range(config.num_samples)]
-    waiting: list[list[tuple[str, bool]]] = [[] if as_json else [(prompt, False)] for _ in range(config.num_samples)]
-    ended: dict[int, dict[str, Any]] = {}
-    shown, last = 0, ""
-    for piece in write(context, tokenizer, config, config.seed, stops):
-        if highlighters:
-            highlighter = highlighters[piece.stream]
-            waiting[piece.stream] += highlighter.add(piece.text)
-            waiting[piece.stream] += highlighter.rest() if piece.stopped else []
-        else:
-            waiting[piece.stream].append((piece.text, False))
+    for first in range(0, config.num_samples, TOGETHER):
+        count, seed = min(TOGETHER, config.num_samples - first), config.seed + first
+        writer.take(write(context.branch(count), tokenizer, config, seed, stops), count, seed)
+    writer.end()
+
+
+@dataclasses.dataclass
+class _Text:
+    """What a stream has written and is not shown yet."""
+
+    highlighter: "Highlighter | None"
+    pieces: list[tuple[str, bool]] = dataclasses.field(default_factory=list)
+    """Bits of text, and whether they are copied from the training text."""
+    stopped: str | None = None
+    lines: bool = False
+    """Whether something stands after the end of a line."""
+    _newline: bool = False
+
+    def add(self, piece: "Piece") -> None:
+        """Take in what comes out of the stream."""
+        self.stopped = piece.stopped
+        self._see(piece.text)
+        if self.highlighter is None:
+            self.pieces.append((piece.text, False))
+            return
+        self.pieces += self.highlighter.add(piece.text)
         if piece.stopped:
-            ended[piece.stream] = {"seconds": round(time.perf_counter() - began, 6), "stopped": piece.stopped}
-        while shown < config.num_samples and (shown in ended or not as_json):
-            pieces, waiting[shown] = waiting[shown], []
-            if as_json:
-                text = "".join(text for text, _ in pieces)
-                row = {"text": text, "seed": config.seed + shown, "characters": len(text)}
-                output.json(row | ({"copied": _spans(pieces)} if highlighters else {}) | ended[shown])
-            else:
-                for text, copied in pieces:
-                    output.write(text, underlined=copied)
-                    last = text[-1:] or last
-                if shown not in ended:
-                    break
-                if last != "\n":
-                    output.write("\n")
-            shown += 1
-    output.flush()
-    if highlighters:
-        copied, characters = (sum(getattr(each, name) for each in highlighters) for name in ("copied", "characters"))
-        longest = max(each.longest for each in highlighters)
+            self.pieces += self.highlighter.rest()
+
+    def prompt(self, text: str) -> None:
+        """Begin with what the user has written."""
+        self._see(text)
+        self.pieces.append((text, False))
+
+    def taken(self) -> list[tuple[str, bool]]:
+        """Return what is not shown yet, which then is."""
+        pieces, self.pieces = self.pieces, []
+        return pieces
+
+    def _see(self, text: str) -> None:
+        self.lines |= "\n" in text.rstrip("\n") or (self._newline and text.strip("\n") != "")
+        self._newline |= "\n" in text
+
+
+class _Writer:
+    """Counts what is copied."""
+
+    def __init__(self, output: "Output", highlighter: "Callable[[], Highlighter] | None") -> None:
+        self._output = output
+        self._highlighter = highlighter
+        self._copied = self._characters = self._longest = 0
+
+    def _text(self) -> _Text:
+        return _Text(self._highlighter() if self._highlighter else None)
+
+    def _count(self, text: _Text) -> None:
+        if text.highlighter is not None:
+            self._copied += text.highlighter.copied
+            self._characters += text.highlighter.characters
+            self._longest = max(self._longest, text.highlighter.longest)
+
+    def end(self) -> None:
+        """Say how much was copied."""
+        from charlstm import console
+
+        self._output.flush()
+        if self._highlighter is None:
+            return
         console.plain(
-            f"{copied:,} of {characters:,} characters copied from the training text, the longest span {longest:,}"
-            if copied
-            else f"nothing of {characters:,} characters copied from the training text"
+            f"{self._copied:,} of {self._characters:,} characters copied from the training text, "
+            f"the longest span {self._longest:,}"
+            if self._copied
+            else f"nothing of {self._characters:,} characters copied from the training text"
         )
+
+
+class _Rows(_Writer):
+    """Texts for programs: a JSON object each, in their order."""
+
+    def __init__(self, output: "Output", highlighter: "Callable[[], Highlighter] | None") -> None:
+        super().__init__(output, highlighter)
+        self._began = time.perf_counter()
+
+    def take(self, pieces: "Iterable[Piece]", count: int, seed: int) -> None:
+        """Write the texts of some streams, whose pieces come as they are written."""
+        texts = [self._text() for _ in range(count)]
+        seconds = [0.0] * count
+        shown = 0
+        for piece in pieces:
+            texts[piece.stream].add(piece)
+            if piece.stopped:
+                seconds[piece.stream] = round(time.perf_counter() - self._began, 6)
+            while shown < count and texts[shown].stopped:
+                self._row(texts[shown], seed + shown, seconds[shown])
+                shown += 1
+
+    def _row(self, text: _Text, seed: int, seconds: float) -> None:
+        self._count(text)
+        pieces = text.taken()
+        written = "".join(part for part, _ in pieces)
+        row: dict[str, Any] = {"text": written, "seed": seed, "characters": len(written)}
+        if self._highlighter is not None:
+            row["copied"] = _spans(pieces)
+        self._output.json(row | {"seconds": seconds, "stopped": text.stopped})
+
+
+class _Page(_Writer):
+    """Texts for people, in their order: the first as it comes, the others once all before them are complete."""
+
+    def __init__(
+        self,
+        output: "Output",
+        prompt: str,
+        separator: str | None,
+        highlighter: "Callable[[], Highlighter] | None",
+    ) -> None:
+        super().__init__(output, highlighter)
+        self._prompt = prompt
+        self._separator = separator
+        self._blank_line: bool | None = None
+        """Without a separator, whether there is a blank line between texts; None while nobody knows."""
+        self._first = True
+        self._last = ""
+        """The last two characters of the text."""
+
+    def take(self, pieces: "Iterable[Piece]", count: int, seed: int) -> None:
+        """Write the texts of some streams, whose pieces come as they are written."""
+        texts = [self._text() for _ in range(count)]
+        for text in texts:
+            text.prompt(self._prompt)
+        shown, begun = 0, self._first
+        for piece in pieces:
+            texts[piece.stream].add(piece)
+            while shown < count:
+                if not begun:
+                    if not self._separate(texts):
+                        break
+                    begun = True
+                for part, copied in texts[shown].taken():
+                    self._show(part, copied=copied)
+                if not texts[shown].stopped:
+                    break
+                self._count(texts[shown])
+                shown, begun = shown + 1, False
+        self._first = False
+
+    def end(self) -> None:
+        """End the last line, and say how much was copied."""
+        if not self._last.endswith("\n"):
+            self._output.write("\n")
+        super().end()
+
+    def _separate(self, texts: list[_Text]) -> bool:
+        """Write what stands between two texts, and return whether it is known yet."""
+        between = self._separator
+        if between is None:
+            if self._blank_line is None and any(text.lines for text in texts):
+                self._blank_line = True
+            elif self._blank_line is None and all(text.stopped for text in texts):
+                self._blank_line = False
+            if self._blank_line is None:
+                return False
+            between = "\n\n" if self._blank_line else "\n"
+            while between and self._last.endswith(between[0]):  # ends of lines that the text has already
+                self._last, between = self._last[:-1], between[1:]
+        self._show(between)
+        self._last = ""
+        return True
+
+    def _show(self, text: str, *, copied: bool = False) -> None:
+        self._output.write(text, underlined=copied)
+        self._last = (self._last + text)[-2:]
 
 
 def _spans(pieces: list[tuple[str, bool]]) -> list[list[int]]:
@@ -215,28 +360,82 @@ def _spans(pieces: list[tuple[str, bool]]) -> list[list[int]]:
 def _converse(
     context: "Context", tokenizer: "Tokenizer", config: SampleConfig, stops: tuple[str, ...], output: "Output"
 ) -> None:
-    """Read a line, go on from it, and again; the state carries on between the turns."""
+    """Read a line, go on from it, and again; the state carries on between the turns.
+
+    Ctrl-C ends what is being written, and clears what is being typed; a second one at the prompt ends all.
+    """
     from charlstm import console
     from charlstm.sample import write
 
     assert config.seed is not None
     seed = config.seed
-    console.plain("Type a line and it goes on from there; an empty line goes on at once; Ctrl-D ends.")
-    while True:
-        try:
-            line = input("> " if sys.stdin.isatty() else "")
-        except EOFError:
-            return
+    typed = sys.stdin is not None and sys.stdin.isatty()
+    console.plain("The text goes on from what you type, or from Enter alone.")
+    if typed:
+        console.plain("Ctrl-C ends a text or clears a line, Ctrl-D leaves.")
+    for line in _lines(typed=typed):
         try:
             _require_known(line, tokenizer)
         except DataError as error:
             console.warn(str(error))
             continue
         context.prefill(tokenizer.encode(line).tolist())
-        for piece in write(context, tokenizer, config, seed, stops):
-            output.write(piece.text)
-            if piece.stopped == "end":
-                context.prefill([tokenizer.start_id])
-        output.write("\n")
-        output.flush()
+        with _interruptible() as interrupted:
+            for piece in write(context, tokenizer, config, seed, stops, interrupted):
+                output.write(piece.text)
+                if piece.stopped == "end":
+                    context.prefill([tokenizer.start_id])
+            output.write("\n")
+            output.flush()
         seed += 1  # the next turn draws other numbers
+
+
+def _lines(*, typed: bool) -> Iterator[str]:
+    """Yield what the user enters, until its end; where it is typed, with editing and a history if Python has them."""
+    from charlstm import console
+
+    if typed:
+        with contextlib.suppress(ImportError):  # Windows's console edits lines itself
+            import readline  # noqa: F401
+    cleared = False
+    while True:
+        try:
+            line = _entered(typed=typed)
+        except EOFError:
+            if typed:
+                console.plain("")
+            return
+        except KeyboardInterrupt:
+            if not typed or cleared:
+                raise
+            cleared = True
+            console.plain("\nCtrl-C again or Ctrl-D leaves.")
+            continue
+        cleared = False
+        yield line
+
+
+def _entered(*, typed: bool) -> str:
+    """Return a line; the prompt is never in the result."""
+    if typed and not sys.stdout.isatty():
+        print("> ", end="", file=sys.stderr, flush=True)
+        return input()
+    return input("> " if typed else "")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Have the first SIGINT be a wish, which the function tells; the second one ends the command."""
+    wished = False
+
+    def wish(number: int, frame: FrameType | None) -> None:
+        nonlocal wished
+        if wished:
+            raise KeyboardInterrupt
+        wished = True
+
+    before = signal.signal(signal.SIGINT, wish)
+    try:
+        yield lambda: wished
+    finally:
+        signal.signal(signal.SIGINT, before)

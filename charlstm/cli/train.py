@@ -160,7 +160,8 @@ class _Setting:
         """
         from charlstm import console
 
-        console.plain(f"reading {' '.join(self.paths)}")  # before anything that takes long to import
+        if all(path == "-" or Path(path).exists() for path in self.paths):
+            console.plain(f"reading {' '.join(self.paths)}")  # before anything that takes long to import
         from charlstm import corpus as corpora
 
         limit = config.train.time

@@ -213,6 +213,15 @@ def test_interactive_carries_the_state_on(trained: Path) -> None:
     assert "U+2603" in err
 
 
+def test_interactive_with_a_closed_input_ends_at_once(
+    charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    done = charlstm("sample", trained, "--interactive", "--seed=1")
+    assert (done.code, done.out) == (0, "")
+    assert "error" not in done.err
+
+
 def test_precedence(charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def length(*arguments: str) -> int:
         return int(json.loads(charlstm("sample", trained, "--json", "--config=c.toml", *arguments).out)["characters"])

@@ -373,7 +373,7 @@ def _converse(
     console.plain("The text goes on from what you type, or from Enter alone.")
     if typed:
         console.plain("Ctrl-C ends a text or clears a line, Ctrl-D leaves.")
-    for line in _lines(typed=typed):
+    for line in _lines(typed=typed) if sys.stdin is not None else ():
         try:
             _require_known(line, tokenizer)
         except DataError as error:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -47,29 +47,37 @@ def run(arguments: Sequence[str]) -> int:
 
     threads.settle(os.environ)
     threads.wait_politely()
-    with unfailing_stderr(), Interrupts() as interrupts, memory.kept() as free:
-        try:
-            return _run(arguments)
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        except (SystemExit, GeneratorExit):
-            raise
-        except BaseException as problem:
-            if interrupts.came:  # and surfaced as another error
-                return INTERRUPTED
-            if DEBUG in arguments:
+    try:
+        with unfailing_stderr(), Interrupts() as interrupts, memory.kept() as free:
+            try:
+                return _run(arguments, free)
+            except (KeyboardInterrupt, SystemExit):
                 raise
-            if memory.short(problem):
+            except BaseException as problem:
+                if interrupts.came:  # and surfaced as another error
+                    return INTERRUPTED
+                if DEBUG in arguments:
+                    raise
                 free()
-                _tell(str(OutOfMemoryError()))
-            elif isinstance(problem, Exception):
-                _tell(f"{type(problem).__name__}: {problem}; this is a bug: run the command with --debug and report it")
-            else:
-                raise
-            return 1
+                return _unforeseen(problem)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _unforeseen(problem: BaseException) -> int:
+    """Tell of an error that no command has foreseen, and return the exit code."""
+    if memory.short(problem):
+        error = OutOfMemoryError()
+        error.offer(())
+        _tell(str(error))
+    elif isinstance(problem, Exception):
+        _tell(f"{type(problem).__name__}: {problem}; this is a bug: run the command with --debug and report it")
+    else:
+        raise problem
+    return 1
+
+
+def _run(arguments: Sequence[str], free: Callable[[], None]) -> int:
     from charlstm.console import ClosedOutputError
 
     debug = DEBUG in arguments
@@ -90,6 +98,8 @@ def _run(arguments: Sequence[str]) -> int:
     except CharLSTMError as problem:
         if debug:
             raise
+        if isinstance(problem, OutOfMemoryError):
+            free()
         _tell(str(problem))
         return problem.exit_code
     except OSError as problem:

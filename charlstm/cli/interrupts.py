@@ -11,8 +11,6 @@ INTERRUPTED = 128 + signal.SIGINT
 _IMPORTS = "<frozen importlib._bootstrap>"
 _MOMENT = 0.02  # seconds
 
-Handler = Callable[[int, FrameType | None], Any]
-
 
 def importing(frame: FrameType | None) -> bool:
     """Return whether a frame belongs to the loading of a module.
@@ -27,17 +25,17 @@ def importing(frame: FrameType | None) -> bool:
     return False
 
 
-def again(handler: Handler, number: int) -> bool:
-    """Call a signal's handler once more in a moment; return whether this system can."""
-    if not hasattr(signal, "setitimer"):
-        return False
-    signal.signal(signal.SIGALRM, lambda _, frame: handler(number, frame))
-    signal.setitimer(signal.ITIMER_REAL, _MOMENT)
-    return True
+def after_imports(act: Callable[[], object], frame: FrameType | None) -> None:
+    """Act on a signal: now or, if the frame that it came in is loading a module, when that is loaded."""
+    if importing(frame) and hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, lambda _, later: after_imports(act, later))
+        signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+    else:
+        act()
 
 
-def never_again() -> None:
-    """Take back what `again` has asked for."""
+def forget() -> None:
+    """Do not act on a signal that `after_imports` has put off."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -69,11 +69,12 @@ def attempts(
 def require_quiet(found: list[tuple[int, int, str]], survived: Counter[str], what: str) -> None:
     for at, code, err in found:
         assert (code, err.strip()) == (130, ""), f"at {what} {at}"
-        survived[f"interrupts at every {what}"] += 1
+        survived[f"interrupts, answered in silence, at the {what}"] += 1
 
 
 def test_while_modules_are_loaded(tmp_path: Path, survived: Counter[str]) -> None:
-    found = attempts("import", 2, times(9, 1), 10_000, ["--help"], tmp_path)
+    # The first two are the package and `__main__`: before them there is nothing of ours to take the signal.
+    found = attempts("import", 3, times(9, 1), 10_000, ["--help"], tmp_path)
     *interrupted, (_, code, err) = found
     assert (code, err) == (0, "")  # it ended before so many modules were loaded
     assert len(interrupted) >= 10
@@ -85,4 +86,22 @@ def test_while_functions_are_called(tmp_path: Path, survived: Counter[str]) -> N
     *interrupted, (_, code, err) = found
     assert (code, err) == (0, "")
     assert len(interrupted) >= 5
-    require_quiet(interrupted, survived, "call")
+    require_quiet(interrupted, survived, "call of a function")
+
+
+@pytest.mark.parametrize("first", [310, 700, 1100])
+def test_while_torch_is_loaded(tmp_path: Path, trained: Path, survived: Counter[str], first: int) -> None:
+    arguments = ["eval", str(trained)]
+    found = attempts("import", first, times(1000, 7), times(1, 50), arguments, tmp_path)
+    require_quiet(found, survived, "import of eval")
+
+
+@pytest.mark.parametrize("first", [400, 900])
+def test_a_run_that_has_not_begun_leaves_nothing(
+    tmp_path: Path, corpus: Path, survived: Counter[str], first: int
+) -> None:
+    arguments = ["train", corpus.name, "--steps=3", "--hidden-size=8"]
+    for at in range(first, first + times(1, 300), 37):
+        found = attempts("import", at, 1, 1, arguments, tmp_path)
+        require_quiet(found, survived, "import of train")
+        assert not (tmp_path / "checkpoints").exists()

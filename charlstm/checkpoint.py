@@ -28,7 +28,7 @@ import safetensors.numpy
 from charlstm import __version__, durable
 from charlstm import tokenizer as tokenizers
 from charlstm.cells import CELLS
-from charlstm.config import ModelConfig, RunConfig
+from charlstm.config import MOST_THREADS, ModelConfig, RunConfig
 from charlstm.corpus import Source
 from charlstm.errors import CharLSTMError, DataError
 from charlstm.tokenizer import Tokenizer
@@ -37,7 +37,6 @@ SCHEMA = 1
 _FORMAT = "charlstm"
 _LEAST_HEADER = 1 << 20  # bytes that a header may always have
 _HEADER_SHARE = 8  # a longer one is at most this part of the file: JSON takes many times its length in memory
-_MOST_THREADS = 1 << 10  # more would only show that a file was made to do harm
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -353,7 +352,7 @@ def _is_decisions(value: object) -> bool:
         _is_count(it.get("step"))
         and _is_positive(it.get("steps"))
         and _is_positive(it.get("evaluate_every"))
-        and (it.get("threads") is None or (_is_positive(it["threads"]) and it["threads"] <= _MOST_THREADS))
+        and (it.get("threads") is None or (_is_positive(it["threads"]) and it["threads"] <= MOST_THREADS))
         and isinstance(it.get("anew", False), bool)
         for it in value
     )

@@ -30,18 +30,19 @@ class Limits:
         if self.choices:
             return None if value in self.choices else f"must be one of {', '.join(self.choices)}"
         if isinstance(value, (int, float)):
-            if isinstance(value, int) and abs(value) >= 2**63:
-                return "must be a number of at most 18 digits"
-            if not math.isfinite(value):
+            if isinstance(value, float) and not math.isfinite(value):
                 return "must be a finite number"
-            for holds, words in (
-                (value >= self.at_least, f"at least {self.at_least:g}"),
-                (value <= self.at_most, f"at most {self.at_most:g}"),
-                (value > self.above, f"above {self.above:g}"),
-                (value < self.below, f"below {self.below:g}"),
+            for holds, words, limit in (
+                (value >= self.at_least, "at least", self.at_least),
+                (value <= self.at_most, "at most", self.at_most),
+                (value > self.above, "above", self.above),
+                (value < self.below, "below", self.below),
+                # A file of 64-bit numbers has to hold it.
+                (not isinstance(value, int) or value < 2**63, "below", 2**63),
+                (not isinstance(value, int) or value > -(2**63), "above", -(2**63)),
             ):
                 if not holds:
-                    return f"must be {words}"
+                    return f"must be {words} {limit if isinstance(limit, int) else f'{limit:g}'}"
         return None
 
 
@@ -295,6 +296,11 @@ class TrainConfig(Settings):
             raise UsageError("--time, --steps and --epochs exclude each other: give one of them")
 
 
+MOST_THREADS = 1024
+"""OpenMP keeps a list of its threads on the stack, 130 bytes each, and the process crashes if it does not fit: a stack
+of 256 KiB holds 1,900, the usual one of 8 MiB 60,000. No machine computes faster with more than this."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DeviceConfig(Settings):
     """Where and in which precision the network is computed."""
@@ -310,6 +316,7 @@ class DeviceConfig(Settings):
         "Processor threads.",
         adapts="one for each core; fewer if that is measured to be faster",
         at_least=1,
+        at_most=MOST_THREADS,
     )
 
 

@@ -41,6 +41,23 @@ class DivergedError(CharLSTMError):
     """Training produced a loss that is not finite; the last good checkpoint is kept."""
 
 
+class OutOfMemoryError(CharLSTMError):
+    """The machine, or a limit set to this process, has less memory than the command needs."""
+
+    def __init__(self, limit: str | None = None) -> None:
+        """Name what would need less memory, or the limit within which nothing at all can be computed."""
+        if limit is not None:
+            super().__init__(f"out of memory: {limit}")
+            return
+        words = {
+            **dict.fromkeys(("--hidden-size", "--batch-size", "--seq-length", "--lag"), "a smaller {}"),
+            "--num-samples": "fewer {}",
+            "--min-count": "{} 2",
+        }
+        remedies = {option: text.format(option) for option, text in words.items()}
+        super().__init__("out of memory", remedies=remedies, otherwise="close other programs, or give a smaller text")
+
+
 class UsageError(CharLSTMError):
     """An option, argument or setting that makes no sense."""
 

@@ -8,10 +8,15 @@ wait for would need: training beside two such programs took 20 times as long (be
 import math
 import os
 import statistics
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from typing import TypeVar
 
+from charlstm.config import MOST_THREADS
+from charlstm.errors import UsageError
+
+_COUNT, _FEWER = "OMP_NUM_THREADS", ("OMP_DYNAMIC", "OMP_MAX_ACTIVE_LEVELS", "OMP_THREAD_LIMIT")
 _SPINS = "1000"  # as fast as endless spinning on idle cores, and up to 20 times as fast beside busy programs
 _ROUNDS = 3
 _TURNS = 2
@@ -31,9 +36,51 @@ def wait_politely() -> None:
         os.environ["GOMP_SPINCOUNT"] = _SPINS
 
 
+def settle(variables: MutableMapping[str, str]) -> None:
+    """Take variables out by which OpenMP starts fewer threads than torch asks for; to be called before torch is loaded.
+
+    torch's kernels count on the threads that they ask for: with fewer they leave part of a result uncomputed, and say
+    nothing; an LSTM's outputs are others then (torch 2.9 to 2.13). A limit becomes the number of threads.
+    """
+    found = {name: variables.pop(name, "").strip() for name in _FEWER}
+    limit = 1 if found["OMP_MAX_ACTIVE_LEVELS"] == "0" else _whole(found["OMP_THREAD_LIMIT"])
+    if limit:
+        asked = _whole(variables.get(_COUNT, "").partition(",")[0].strip()) or os.cpu_count() or 1
+        variables[_COUNT] = str(min(limit, asked))
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+def require(number: int | None) -> None:
+    """Raise `UsageError` if this process cannot start as many threads as it is asked to.
+
+    OpenMP would end it without a word of ours. Up to the number of cores nothing is tried: so many start everywhere.
+    """
+    if number is None or not (os.cpu_count() or 1) < number <= MOST_THREADS:
+        return
+    done = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(number):
+            thread = threading.Thread(target=done.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except (RuntimeError, MemoryError):  # no thread, or no memory for one
+        raise UsageError(
+            f"--threads {number}: this process cannot start more than {len(started)} "
+            f"(see ulimit -u, ulimit -v, or the container's limit); this machine has {os.cpu_count()} cores"
+        ) from None
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
+
+
 def chosen_by_user() -> bool:
     """Return whether the environment names a number of threads (torchrun does so too)."""
-    return "OMP_NUM_THREADS" in os.environ
+    return _COUNT in os.environ
 
 
 def fastest(

@@ -53,7 +53,8 @@ TRAINING = {
     "best_step": 4,
     "misses": 0,
     "halved": False,
-    "plan": {"steps": 7, "evaluate_every": 2},
+    "scored": None,
+    "plan": {"steps": 7, "evaluate_every": 2, "decisions": [], "part": None, "whole": False},
     "machine": {"device": "cpu", "threads": 2},
 }
 

@@ -1,22 +1,22 @@
 """The command line: parse, call, print."""
 
 import errno
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 
 import click
 
-from charlstm import __version__
+from charlstm import __version__, threads
+from charlstm.cli import memory, origins
 from charlstm.cli.cache import cache
 from charlstm.cli.eval import evaluate
 from charlstm.cli.info import info
+from charlstm.cli.interrupts import INTERRUPTED, Interrupts
 from charlstm.cli.options import DEBUG, HELP
 from charlstm.cli.probe import probe
 from charlstm.cli.sample import sample
 from charlstm.cli.train import train
-from charlstm.errors import CharLSTMError, InputOutputError, os_reason
-from charlstm.threads import wait_politely
-
-_INTERRUPTED = 130
+from charlstm.errors import CharLSTMError, InputOutputError, OutOfMemoryError, os_reason
 
 
 @click.group(context_settings=HELP | {"auto_envvar_prefix": "CHARLSTM"})
@@ -37,6 +37,7 @@ def cli() -> None:
 
 
 for command in (train, sample, evaluate, probe, info, cache):
+    origins.name_variables(command)
     cli.add_command(command)
 
 
@@ -44,43 +45,75 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; an error is told in one line."""
     from charlstm.console import unfailing_stderr
 
-    wait_politely()
-    with unfailing_stderr():
-        return _run(arguments)
+    threads.settle(os.environ)
+    threads.wait_politely()
+    try:
+        with unfailing_stderr(), Interrupts() as interrupts, memory.kept() as free:
+            try:
+                return _run(arguments, free)
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as problem:
+                if interrupts.came:  # and surfaced as another error
+                    return INTERRUPTED
+                if DEBUG in arguments:
+                    raise
+                free()
+                return _unforeseen(problem)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
-def _run(arguments: Sequence[str]) -> int:
-    from charlstm.console import ClosedOutputError, error
+def _unforeseen(problem: BaseException) -> int:
+    """Tell of an error that no command has foreseen, and return the exit code."""
+    if memory.short(problem):
+        error = OutOfMemoryError()
+        error.offer(())
+        _tell(str(error))
+    elif isinstance(problem, Exception):
+        _tell(f"{type(problem).__name__}: {problem}; this is a bug: run the command with --debug and report it")
+    else:
+        raise problem
+    return 1
+
+
+def _run(arguments: Sequence[str], free: Callable[[], None]) -> int:
+    from charlstm.console import ClosedOutputError
 
     debug = DEBUG in arguments
     try:
         return int(cli.main(list(arguments), prog_name="charlstm", standalone_mode=False) or 0)
     except ClosedOutputError:
         return 0
-    except (click.Abort, KeyboardInterrupt):
-        return _INTERRUPTED
+    except click.Abort:
+        return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as wanted:
         click.echo(wanted.format_message(), err=True)
         return 2
     except click.ClickException as problem:
         where = problem.ctx.command_path if isinstance(problem, click.UsageError) and problem.ctx else "charlstm"
         message = " ".join(problem.format_message().split()).rstrip(".")
-        error(f"{message}; see {where} --help")
+        _tell(f"{origins.named(problem, message)}; see {where} --help")
         return problem.exit_code
     except CharLSTMError as problem:
         if debug:
             raise
-        error(str(problem))
+        if isinstance(problem, OutOfMemoryError):
+            free()
+        _tell(str(problem))
         return problem.exit_code
-    except Exception as problem:
-        if debug:
+    except OSError as problem:
+        if debug or problem.errno != errno.ENAMETOOLONG:
             raise
-        if isinstance(problem, OSError) and problem.errno == errno.ENAMETOOLONG:
-            error(f"{problem.filename}: {os_reason(problem)}; check the path")
-            return InputOutputError.exit_code
-        # torch has no kind of its own for a CPU's memory.
-        if isinstance(problem, MemoryError) or "allocate memory" in str(problem):
-            error("out of memory; choose a smaller --hidden-size, --batch-size or --seq-length, or --min-count 2")
-            return 1
-        error(f"{type(problem).__name__}: {problem}; this is a bug: run the command with --debug and report it")
-        return 1
+        _tell(f"{problem.filename}: {os_reason(problem)}; check the path")
+        return InputOutputError.exit_code
+
+
+def _tell(message: str) -> None:
+    """Say what went wrong; without colours if there is not even the memory for them."""
+    try:
+        from charlstm.console import error
+
+        error(message)
+    except MemoryError:
+        os.write(2, f"error: {message}\n".encode(errors="backslashreplace"))

@@ -3,6 +3,7 @@
 import atexit
 import dataclasses
 import functools
+import json
 import tempfile
 import tomllib
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from charlstm import config
-from charlstm.config import CACHE_LIMIT, Settings, duration, field_type, flag
-from charlstm.errors import CharLSTMError, InputOutputError, UsageError, os_reason
+from charlstm import threads
+from charlstm.cli import memory, origins
+from charlstm.cli.kinds import SettingOption, defaults, key, refusal, size, time
+from charlstm.config import CACHE_LIMIT, Settings, field_type, flag
+from charlstm.errors import CharLSTMError, InputOutputError, OutOfMemoryError, UsageError, os_reason
 
 if TYPE_CHECKING:
     from charlstm.cache import Cache
@@ -21,19 +24,12 @@ if TYPE_CHECKING:
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 DEBUG = "--debug"
 _LIMIT = "charlstm.cache_limit"
+_NOT_IN_A_FILE = {"config", "debug"}
+_MOST_CONFIG = 1 << 20  # bytes of a file given with --config
+_SHOWN = 60  # characters of a value in an error
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Group = TypeVar("Group", bound=Settings)
-
-
-def time(value: str | float) -> float:
-    """Return seconds; help shows this function's name for the value."""
-    return float(value) if isinstance(value, (int, float)) else duration(value)
-
-
-def size(value: str | int) -> int:
-    """Return bytes; help shows this function's name for the value."""
-    return value if isinstance(value, int) else config.size(value)
 
 
 def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
@@ -47,6 +43,8 @@ def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
                 choices = click.Choice(limits.choices) if limits.choices else None
                 function = click.option(
                     f"{flag(field.name)}/--no-{flag(field.name)[2:]}" if kind is bool else flag(field.name),
+                    cls=SettingOption,
+                    limits=limits,
                     type=time if field.metadata["duration"] else choices or kind,
                     default=_spelled(field),
                     show_default=field.metadata["adapts"] or field.default is not None,
@@ -108,17 +106,7 @@ def open_cache(root: str | None) -> "Cache":
 
 
 def common(function: Function) -> Function:
-    """Add the options that every command has; errors name what can be done with this command's options."""
-
-    @functools.wraps(function)
-    def command(*arguments: Any, **values: Any) -> Any:
-        try:
-            return function(*arguments, **values)
-        except CharLSTMError as error:
-            parameters = click.get_current_context().command.params
-            error.offer({option for each in parameters for option in (*each.opts, *each.secondary_opts)})
-            raise
-
+    """Add the options that every command has, and what every command does before it begins and when it fails."""
     decorated = click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -127,28 +115,81 @@ def common(function: Function) -> Function:
         callback=_read_config,
         metavar="FILE.toml",
         help="Take defaults from the file's table of this command's name.",
-    )(cast("Function", command))
+    )(_guarded(function))
     return click.option(DEBUG, is_flag=True, expose_value=False, help="Show the traceback of an error.")(decorated)
 
 
+def _guarded(function: Function) -> Function:
+    """Have the errors of a command say what can be done with its options, and where a value that they name was set."""
+
+    @functools.wraps(function)
+    def command(*arguments: Any, **values: Any) -> Any:
+        ctx = click.get_current_context()
+        try:
+            threads.require(values.get("threads"))
+            memory.require(ctx.info_name or "")
+            return function(*arguments, **values)
+        except Exception as problem:
+            error = problem
+            if not isinstance(error, CharLSTMError):
+                if not memory.short(error):
+                    raise
+                error = OutOfMemoryError()
+            error.offer({option for each in ctx.command.params for option in (*each.opts, *each.secondary_opts)})
+            error.fact += origins.told(ctx, str(error))
+            raise error from problem.__cause__ if error is problem else problem
+
+    return cast("Function", command)
+
+
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Make the file's values the defaults of this command: below flags and variables."""
+    """Make the file's values the defaults of this command: below flags and variables.
+
+    The whole file is checked, whichever command reads it.
+    """
     if path is None:
         return
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputOutputError(f"{path}: cannot be read ({os_reason(error)}); check the path") from None
-    except ValueError as error:  # TOML's errors and those of UTF-8
-        raise UsageError(f"{path}: no valid TOML ({error}); mend that line") from None
     commands = ctx.parent.command.commands if ctx.parent and isinstance(ctx.parent.command, click.Group) else {}
-    for name, table in tables.items():
+    for name, table in _tables(path).items():
         if name not in commands or not isinstance(table, dict):
             raise UsageError(f"{path}: {name!r} is not one of the tables {', '.join(f'[{n}]' for n in commands)}")
-        options = commands[name].params
-        known = {option.name for option in options if option.expose_value or option.callback is _keep_limit}
-        for key in table:
-            if key.replace("-", "_") not in known:
-                raise UsageError(f"{path}: [{name}] has no option {key!r}; see charlstm {name} --help")
-    values = tables.get(ctx.info_name or "", {})
-    ctx.default_map = {key.replace("-", "_"): value for key, value in values.items()}
+        known = {key(parameter): parameter for parameter in commands[name].params}
+        values: dict[str, Any] = {}
+        for spelled, value in table.items():
+            parameter = known.get(spelled.replace("-", "_"))
+            if parameter is None:
+                raise UsageError(f"{path}: [{name}] has no option {spelled!r}; see charlstm {name} --help")
+            if key(parameter) in _NOT_IN_A_FILE:
+                raise UsageError(
+                    f"{path}: [{name}] {spelled!r} works on the command line only; take it out of the file"
+                )
+            if parameter.name in values:
+                raise UsageError(f"{path}: [{name}] has {spelled!r} twice, with - and with _; take one out")
+            if reason := refusal(parameter, value):
+                raise UsageError(f"{path}: [{name}] {spelled} = {_toml(value)}: {reason}")
+            values[parameter.name or ""] = defaults(parameter, value)
+        if name == ctx.info_name:
+            ctx.default_map = values
+            ctx.meta[origins.FILE] = path
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds; raises `InputOutputError` or `UsageError`."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_CONFIG + 1)
+        if len(content) > _MOST_CONFIG:
+            raise UsageError(f"{path}: longer than 1 MB; name a file of options")
+        return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
+    except OSError as error:
+        raise InputOutputError(f"{path}: cannot be read ({os_reason(error)}); check the path") from None
+    except RecursionError:
+        raise UsageError(f"{path}: no valid TOML (nested too deep); name a file of options") from None
+    except ValueError as error:  # TOML's errors and those of UTF-8
+        raise UsageError(f"{path}: no valid TOML ({error}); correct that line") from None
+
+
+def _toml(value: Any) -> str:
+    """Return a value about as it stands in the file, cut short."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -7,7 +7,6 @@ import click
 
 from charlstm.cli.options import HELP, collect, common, settings
 from charlstm.config import CELLS, DeviceConfig, ProbeConfig
-from charlstm.errors import UsageError
 
 _LAGS = (10, 30, 100, 300, 1000)
 
@@ -19,7 +18,8 @@ _LAGS = (10, 30, 100, 300, 1000)
 @click.option(
     "--lag",
     "lags",
-    type=int,
+    type=click.IntRange(1, 100_000),
+    metavar="N",
     multiple=True,
     help=f"Characters to remember across, once or more.  [default: {' '.join(map(str, _LAGS))}]",
 )
@@ -34,9 +34,6 @@ def probe(cells: Sequence[str], lags: Sequence[int], as_json: bool, **values: An
     seconds of training, and the norm of the gradient that reaches the state after the symbol, before any training.
     """
     config = collect(ProbeConfig, values)
-    for lag in lags:
-        if not 1 <= lag <= 100_000:
-            raise UsageError(f"--lag {lag}: must be at least 1 and at most 100000")
 
     from charlstm import console
     from charlstm.analysis import probe as probes

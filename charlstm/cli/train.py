@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from charlstm.cli import interrupts
 from charlstm.cli.options import HELP, cached, collect, common, open_cache, settings
 from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig, flag
 from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
@@ -564,14 +565,18 @@ class _Stop:
         return self
 
     def __exit__(self, kind: object, *_: object) -> bool:
+        interrupts.forget()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         return kind is _Stopped
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        self.exit_code = self.exit_code or 128 + number
+        second, self.exit_code = self.exit_code != 0, self.exit_code or 128 + number
         if not self.saves:
-            raise _Stopped
+            if second and interrupts.importing(frame):
+                os._exit(self.exit_code)
+            interrupts.after_imports(self._end, frame)
+            return
         if not self._alone:
             return  # torchrun sends each of its processes another signal, and ends those that are slow
         for each in self._before:
@@ -579,3 +584,7 @@ class _Stop:
         # os.write, because a handler may come in the middle of a print; nobody may be there to read it.
         with contextlib.suppress(OSError):
             os.write(2, b"\nsaving, then stopping (once more to quit at once)\n")
+
+    def _end(self) -> None:
+        if not self.saves:
+            raise _Stopped

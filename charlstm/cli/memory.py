@@ -1,0 +1,125 @@
+"""Memory that is not to be had: recognised, whoever asked for it, and under a limit of `ulimit -v` tried first."""
+
+import contextlib
+import errno
+import mmap
+import os
+import re
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from charlstm.errors import OutOfMemoryError
+
+_WORDS = re.compile(
+    "allocate memory|out of memory|failed to map segment|could not create a primitive$|bad_alloc|start new thread",
+    re.MULTILINE,
+)
+_KINDS = (RuntimeError, ImportError, OSError)
+_CHAIN = 10  # errors that an error comes from, at most
+_KEPT = 32 << 20  # bytes of address space to tell of an error with
+_WITH_TORCH = {"train", "eval", "probe"}
+_SPARE = {True: 256 << 20, False: 32 << 20}  # bytes beyond what is loaded, with torch and without: for weights and text
+_AMPLE = 32 << 30  # bytes of address space in which everything can be loaded, CUDA's libraries too
+
+
+def short(problem: BaseException) -> bool:
+    """Return whether an error, or one that it comes from, is a want of memory.
+
+    torch, oneDNN and the loader of compiled modules have no kind of their own for it, only words.
+    """
+    reason: BaseException | None = problem
+    for _ in range(_CHAIN):
+        if reason is None:
+            return False
+        if isinstance(reason, MemoryError) or getattr(reason, "errno", None) == errno.ENOMEM:
+            return True
+        if isinstance(reason, _KINDS) and _WORDS.search(str(reason)):
+            return True
+        if limit() is not None and (isinstance(reason, SystemError) or type(reason).__name__ == "PanicException"):
+            return True  # compiled code that did not look whether it got what it asked for
+        reason = reason.__cause__ or reason.__context__
+    return False
+
+
+def limit() -> int | None:
+    """Return the bytes of address space that this process may have, or None if nobody has set a limit."""
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[Callable[[], None]]:
+    """Keep some address space under a limit; the function given frees it, so that an error can be told."""
+    block = None
+    with contextlib.suppress(OSError, ValueError):
+        block = mmap.mmap(-1, _KEPT) if limit() is not None else None
+
+    def free() -> None:
+        if block is not None:
+            block.close()
+
+    try:
+        yield free
+    finally:
+        free()
+
+
+def require(command: str) -> None:
+    """Raise `OutOfMemoryError` if under a limit of address space there is no room for what a command computes with.
+
+    Compiled code that gets no memory ends the process in ways of its own, so a fork goes ahead.
+    """
+    most = limit()
+    if most is None or most >= _AMPLE or not hasattr(os, "fork"):
+        return
+    child = os.fork()
+    if child == 0:
+        _try(*((_load_torch, _SPARE[True]) if command in _WITH_TORCH else (_load_numpy, _SPARE[False])))
+    if os.waitpid(child, 0)[1] != 0:
+        raise OutOfMemoryError(f"ulimit -v leaves this process {most / 1e6:,.0f} MB; raise that limit")
+
+
+def _load_numpy() -> None:
+    """Load numpy, and OpenBLAS's buffers."""
+    import numpy as np
+
+    square = np.ones((64, 64), np.float32)
+    square @ square
+
+
+def _load_torch() -> None:
+    """Load torch and numpy, start their threads, and make an optimizer, which loads more than half of the rest."""
+    _load_numpy()
+    import torch
+
+    layer = torch.nn.LSTM(64, 64)
+    output, _ = layer(torch.ones(32, 64, 64))
+    output.sum().backward()
+    torch.optim.AdamW(layer.parameters(), fused=True).step()
+
+
+def _try(load: Callable[[], Any], spare: int) -> None:
+    """In a fork: load, and exit with 0 if that went well; whatever is said on the way is not for the user."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        _without_core()
+        load()
+        mmap.mmap(-1, spare)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def _without_core() -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

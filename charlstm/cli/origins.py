@@ -1,0 +1,54 @@
+"""Where a value comes from, when it is not the command line: a variable, or a file given with --config.
+
+An error that names an option tells where its value was set, as the user has not typed it.
+"""
+
+import os
+import re
+
+import click
+from click.core import ParameterSource
+
+from charlstm.cli import kinds
+from charlstm.config import flag
+
+_FLAG = re.compile(r"--[a-z][a-z-]*")
+FILE = "charlstm.config"
+"""The key of a context's `meta` that has the file given with --config."""
+
+
+def name_variables(command: click.Command) -> None:
+    """Give each option of a command the variable that has its name: CHARLSTM_TRAIN_VAL for --val of train.
+
+    By itself click takes the name of the function's parameter, of which users know nothing.
+    """
+    for option in command.params:
+        if isinstance(option, click.Option):
+            own = f"CHARLSTM_{command.name}_{kinds.key(option)}".upper()
+            others = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+            option.envvar = [own, *others]
+
+
+def of(ctx: click.Context, option: click.Parameter) -> str | None:
+    """Return the variable or file that an option's value comes from; None for the command line and a default."""
+    source = ctx.get_parameter_source(option.name or "")
+    if source is ParameterSource.ENVIRONMENT:
+        names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
+        return next((name for name in names if os.environ.get(name)), None)
+    return str(ctx.meta[FILE]) if source is ParameterSource.DEFAULT_MAP else None
+
+
+def told(ctx: click.Context, message: str) -> str:
+    """Return the origin of each option that an error's message names, to stand after it."""
+    options = {flag(kinds.key(option)): option for option in ctx.command.params if isinstance(option, click.Option)}
+    names = [name for name in dict.fromkeys(_FLAG.findall(message)) if name in options]
+    found = {name: origin for name in names if (origin := of(ctx, options[name]))}
+    return "".join(f" ({name} is set by {origin})" for name, origin in found.items())
+
+
+def named(problem: click.ClickException, message: str) -> str:
+    """Return click's message for a bad value, with its origin."""
+    if isinstance(problem, click.BadParameter) and problem.ctx and problem.param:
+        origin = of(problem.ctx, problem.param)
+        return f"{message} ({flag(kinds.key(problem.param))} is set by {origin})" if origin else message
+    return message

@@ -13,6 +13,7 @@ import math
 import os
 import random
 import re
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -75,14 +76,23 @@ class Processes:
         }
 
     def together(self, count: int, *arguments: str) -> dict[str, Any]:
-        """Return what a job of some processes of one thread prints."""
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        done = subprocess.run(
-            [*command, __file__, *arguments], capture_output=True, text=True, check=False, env=_with(threads=1)
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        """Return what the first of some processes of one thread prints, which train together as under torchrun."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        job = _with(threads=1) | {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        command = [sys.executable, __file__, *arguments]
+        started = [
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, text=True, env=job | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            )
+            for rank in range(count)
+        ]
+        outs = [process.communicate()[0] for process in started]
+        for process in started:
+            if process.returncode:
+                raise SystemExit(f"{' '.join(arguments)}: exit code {process.returncode}")
+        printed: dict[str, Any] = json.loads(outs[0].splitlines()[-1])
         return printed
 
 

@@ -32,6 +32,7 @@ class Child:
     process: multiprocessing.process.BaseProcess
     news: Connection
     """Gets a word when the command begins, and at each save."""
+    stdout: Path
     stderr: Path
 
     def kill(self) -> None:
@@ -69,14 +70,37 @@ def _run(arguments: Sequence[str], folder: str, environment: Mapping[str, str], 
 
 
 def begin(folder: Path, arguments: Sequence[object], environment: Mapping[str, str] | None = None) -> Child:
-    """Start a command line in a folder; what it says is in a file there."""
+    """Start a command line in a folder; what it writes is in files there."""
     mine, its = CONTEXT.Pipe(duplex=False)
-    stderr = folder / f"stderr-{next(_numbers)}.txt"
+    number = next(_numbers)
+    files = folder / f"stdout-{number}.txt", folder / f"stderr-{number}.txt"
     words = [str(it) for it in arguments]
-    process = CONTEXT.Process(target=_run, args=(words, str(folder), dict(environment or {}), str(stderr), its))
+    process = CONTEXT.Process(target=_run, args=(words, str(folder), dict(environment or {}), files, its))
     process.start()
     its.close()
-    return Child(process, mine, stderr)
+    return Child(process, mine, *files)
+
+
+def _peak(arguments: Sequence[str], stdout: Path, answer: Connection) -> None:
+    with stdout.open("w") as sys.stdout:
+        from charlstm.cli import run
+
+        code = run(list(arguments))
+    status = Path("/proc/self/status").read_text()
+    (kilobytes,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
+    answer.send((code, kilobytes / 1000))
+
+
+def peak(arguments: Sequence[object], stdout: Path) -> float:
+    """Run a command line; return the MB that it held at most, with those of the libraries that it finds loaded."""
+    mine, its = CONTEXT.Pipe(duplex=False)
+    process = CONTEXT.Process(target=_peak, args=([str(it) for it in arguments], stdout, its))
+    process.start()
+    its.close()
+    code, megabytes = mine.recv()
+    process.join()
+    assert code == 0
+    return float(megabytes)
 
 
 def job(size: int) -> list[dict[str, str]]:

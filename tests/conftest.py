@@ -6,10 +6,19 @@ from pathlib import Path
 from pydoc_data.topics import topics
 
 import pytest
+from hypothesis import settings
 
-from charlstm.cells import CELLS
-from charlstm.cli import run
-from charlstm.device import has_bf16
+from charlstm.threads import wait_politely
+
+wait_politely()  # before torch is loaded: so that these tests take no multiple of their time beside another program
+
+from charlstm.cells import CELLS  # noqa: E402
+from charlstm.cli import run  # noqa: E402
+from charlstm.device import has_bf16  # noqa: E402
+
+# No promise about a machine's speed, nor about its load.
+settings.register_profile("charlstm", deadline=None)
+settings.load_profile("charlstm")
 
 NEEDS_BF16 = pytest.mark.skipif(not has_bf16("cpu"), reason="this processor has no bf16")
 CELLS_AND_PRECISIONS = [

@@ -98,11 +98,14 @@ def test_a_terminal_that_has_gone_ends_no_run(tmp_path: Path, corpus: Path) -> N
     reader, writer = os.pipe()
     os.close(reader)  # whatever is written to stderr fails
     done = subprocess.run(
-        [sys.executable, "-m", "charlstm", "train", corpus.name, *SMALL], cwd=tmp_path, stderr=writer, check=False
+        [sys.executable, "-m", "charlstm", "train", corpus.name, *SMALL, "--steps=60"],
+        cwd=tmp_path,
+        stderr=writer,
+        check=False,
     )
     os.close(writer)
     assert done.returncode == 0
-    assert outcome(Run(tmp_path / "checkpoints" / "corpus"))["steps"][0] == 300
+    assert outcome(Run(tmp_path / "checkpoints" / "corpus"))["steps"][0] == 60
 
 
 def test_a_run_is_trained_by_one_process(start: Start, corpus: Path, charlstm: Command) -> None:

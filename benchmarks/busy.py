@@ -34,8 +34,12 @@ def busy(programs: int) -> Iterator[None]:
             process.wait()
 
 
-def charlstm(folder: Path, environment: dict[str, str], *arguments: str) -> str:
-    """Run a command line and return what it prints."""
+Run = Callable[[Path, dict[str, str], tuple[str, ...]], str]
+"""Runs a command line in a folder and an environment, and returns what it prints."""
+
+
+def as_a_user(folder: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> str:
+    """Run a command line in a process of its own."""
     command = [sys.executable, "-m", "charlstm", *arguments]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", check=True
@@ -43,22 +47,22 @@ def charlstm(folder: Path, environment: dict[str, str], *arguments: str) -> str:
 
 
 def ways(
-    folder: Path, environment: dict[str, str], seconds: float, hidden_size: int, length: int
+    charlstm: Callable[..., str], folder: Path, seconds: float, hidden_size: int, length: int
 ) -> dict[str, Callable[[], float]]:
     """Return what is measured: each gives characters per second."""
 
     def train() -> float:
         size = (f"--hidden-size={hidden_size}", "--num-layers=1")
-        charlstm(folder, environment, "train", "docs.txt", f"--time={seconds}s", "--name=measured", "--force", *size)
+        charlstm("train", "docs.txt", f"--time={seconds}s", "--name=measured", "--force", *size)
         row = json.loads((folder / "checkpoints/measured/metrics.jsonl").read_text().splitlines()[-1])
         return float(row["characters"]) / float(row["seconds"])
 
     def evaluate() -> float:
-        row = json.loads(charlstm(folder, environment, "eval", "model", "part.txt", "--json"))
+        row = json.loads(charlstm("eval", "model", "part.txt", "--json"))
         return float(row["characters"]) / float(row["seconds"])
 
     def sample() -> float:
-        row = json.loads(charlstm(folder, environment, "sample", "model", f"--length={length}", "--json", "--seed=1"))
+        row = json.loads(charlstm("sample", "model", f"--length={length}", "--json", "--seed=1"))
         return float(row["characters"]) / float(row["seconds"])
 
     return {"train": train, "eval": evaluate, "sample": sample}
@@ -70,31 +74,44 @@ def ways(
 @click.option("--hidden-size", default=384, show_default=True, help="Units of the one layer.")
 @click.option("--length", default=20_000, show_default=True, help="Characters of a sample.")
 @click.option("--characters", default=100_000, show_default=True, help="Characters of the text that is scored.")
+@click.option("--programs", default=2, show_default=True, help="Busy programs, at most.")
 @click.option("--spin", is_flag=True, help="Let threads wait as OpenMP's default has it.")
-def main(rounds: int, seconds: float, hidden_size: int, length: int, characters: int, spin: bool) -> None:
+@click.pass_obj
+def main(
+    run: Run | None,
+    rounds: int,
+    seconds: float,
+    hidden_size: int,
+    length: int,
+    characters: int,
+    programs: int,
+    spin: bool,
+) -> None:
     """Print characters per second of training, evaluation and sampling, and their shares of the idle speed."""
     environment = os.environ | ({"GOMP_SPINCOUNT": "300000000"} if spin else {})
     text = "\n".join(topics[name] for name in sorted(topics))
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
+
+        def charlstm(*arguments: str) -> str:
+            return (run or as_a_user)(folder, environment, arguments)
+
         (folder / "docs.txt").write_text(text, encoding="utf-8")
         (folder / "part.txt").write_text(text[:characters], encoding="utf-8")
         shape = (f"--hidden-size={hidden_size}", "--num-layers=1", "--name=model")
-        charlstm(folder, environment, "train", "docs.txt", "--steps=20", *shape)
-        measured = ways(folder, environment, seconds, hidden_size, length)
+        charlstm("train", "docs.txt", "--steps=20", *shape)
+        measured = ways(charlstm, folder, seconds, hidden_size, length)
         figures: dict[tuple[str, int], list[float]] = {}
         for _ in range(rounds):
             for name, way in measured.items():
-                for programs in (0, 1, 2):
-                    with busy(programs):
-                        figures.setdefault((name, programs), []).append(way())
+                for number in range(programs + 1):
+                    with busy(number):
+                        figures.setdefault((name, number), []).append(way())
     print(f"1 x {hidden_size}, {os.cpu_count()} processors, medians of {rounds}\n")
     print("         busy programs   characters/s   share of idle")
-    for (name, programs), values in sorted(
-        figures.items(), key=lambda item: (list(measured).index(item[0][0]), item[0])
-    ):
+    for (name, number), values in sorted(figures.items(), key=lambda item: (list(measured).index(item[0][0]), item[0])):
         shares = [a / b for a, b in zip(values, figures[name, 0], strict=True)]
-        print(f"{name:<8} {programs:>13}   {statistics.median(values):>12,.0f}   {statistics.median(shares):>13.2f}")
+        print(f"{name:<8} {number:>13}   {statistics.median(values):>12,.0f}   {statistics.median(shares):>13.2f}")
 
 
 if __name__ == "__main__":

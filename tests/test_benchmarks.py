@@ -179,6 +179,21 @@ def in_this_process(arguments: Sequence[str]) -> None:
         assert cli.run(arguments) == 0
 
 
+def test_busy(script: Script, trained: Path) -> None:
+    def run(folder: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> str:
+        assert environment["GOMP_SPINCOUNT"] == "300000000"
+        with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as printed:
+            in_this_process(arguments)
+        return printed.getvalue()
+
+    sizes = ("--rounds=1", "--seconds=2", "--hidden-size=8", "--length=50", "--characters=1000", "--programs=0")
+    rows = script("busy", *sizes, "--spin", obj=run).splitlines()[-3:]
+    assert [re.split(" +", row)[::3] for row in rows] == [[name, "1.00"] for name in ("train", "eval", "sample")]
+    assert all(float(row.split()[2].replace(",", "")) > 0 for row in rows)
+    with importlib.import_module("busy").busy(2):
+        pass
+
+
 def test_learning(script: Script, checkout: Callable[[int], Path], text: str, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(text[:6000], encoding="utf-8", newline="")
     characters = len(set(text[:6000]))
@@ -229,12 +244,13 @@ def test_scaling(script: Script, here: Any, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("OMP_NUM_THREADS", "1")
         sizes = ("--only=batch_size", "--at-most=8", "--rounds=1", "--steps=1")
-        table, *costs = script("scaling", "model", *sizes).splitlines()[2:]  # a real process
+        printed = script("scaling", "model", *sizes)  # a real process
+    table = printed.splitlines()[-8]
     name, parameters, _, _, peak = table.strip("| ").split(" | ")
     expected = 96 * 64 + 4 * 512 * (64 + 512 + 2) + 96 * (512 + 1)
     assert (name, parameters) == ("batch_size 8", f"{expected / 1e6:.2f} M")
     assert 50 < float(peak.removesuffix(" MB").replace(",", "")) < 2000
-    assert costs[-1].startswith("largest error")
+    assert printed.splitlines()[-1].startswith("largest error")
     prediction = script("scaling", "predict").splitlines()
     assert prediction[3].startswith("| 1 | 256 |")
     assert prediction[3].endswith("| 100% |")

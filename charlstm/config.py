@@ -81,7 +81,10 @@ def size(text: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise UsageError(f"{text!r} is not a size: write it like 500MB or 10GB")
-    return int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " "))
+    number = float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " ")
+    if number >= 2**63:
+        raise UsageError(f"{text!r:.60} is larger than any disk: write it like 500MB or 10GB")
+    return int(number)
 
 
 def unescaped(text: str) -> str:

@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -463,6 +464,20 @@ def test_bf16_without_bf16_is_fp32_with_a_note(
     assert resumed.code == 0, resumed.err
     assert note in resumed.err
     assert "precision fp32, but bf16 before" in resumed.err
+
+
+@pytest.mark.parametrize("name", ["-x", " sp ace ", "it's", "plain"])
+def test_the_commands_at_the_end_can_be_pasted(charlstm: Command, text: str, name: str) -> None:
+    write_text(text)
+    ended = charlstm("train", "corpus.txt", "--steps=3", f"--name={name}", *SMALL)
+    assert ended.code == 0, ended.err
+    commands = [line.split("charlstm ", 1)[1] for line in ended.err.splitlines() if "charlstm " in line]
+    assert len(commands) == 3
+    for words in map(shlex.split, commands):
+        if "10m" in words:
+            words[words.index("10m")] = "1s"
+        done = charlstm(*words)
+        assert done.code == 0, (words, done.err)
 
 
 def test_a_finished_run_gets_more_time(charlstm: Command, text: str) -> None:

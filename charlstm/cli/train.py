@@ -442,7 +442,7 @@ def _describe(
     for line in corpus.notes():
         console.warn(line)
     overlap = corpus.overlap
-    if overlap.documents and not overlap.dropped:
+    if overlap.documents and not overlap.dropped and not training.step:
         some = overlap.documents < overlap.of
         console.warn("--deduplicate leaves them out" if some else "name another held-out text with --val")
     parameters = recipe.parameters(config.model, corpus.tokenizer.vocab_size)
@@ -487,6 +487,7 @@ def _length(setting: _Setting, training: "Training", plan: "Plan") -> str:
 def _conclude(finished: "Finished", training: "Training", corpus: "Corpus", run: "Run", plan: "Plan") -> None:
     """Say how the run ended, how good it is, and what may come next."""
     from charlstm import console
+    from charlstm.shell import command
 
     steps = f"step {finished.step:,} of {plan.steps:,}"
     reasons = {
@@ -498,8 +499,11 @@ def _conclude(finished: "Finished", training: "Training", corpus: "Corpus", run:
     rows = [("end", reasons[finished.reason])]
     plain = run.folder.parent == Path("checkpoints")
     name = run.folder.name if plain else str(run.last if finished.best_loss is None else run.best)
-    root = "" if plain else f" --checkpoints {run.folder.parent}"
-    resume = f"charlstm train --resume --name {run.folder.name}{root}"
+    resume: dict[str, str | bool | None] = {
+        "resume": True,
+        "name": run.folder.name,
+        "checkpoints": None if plain else str(run.folder.parent),
+    }
     if finished.best_loss is not None:
         part = f" of {corpus.val.characters:,}" if finished.scored != corpus.val.characters else ""
         scored = f", on {finished.scored:,}{part} characters" if finished.scored is not None else ""
@@ -514,12 +518,12 @@ def _conclude(finished: "Finished", training: "Training", corpus: "Corpus", run:
         rows.append(("held-out", "not measured yet; the command below does it"))
     rows.append(("trained", f"{training.characters:,} characters in {console.spoken(training.seconds)}"))
     console.table(rows)
-    more = "" if finished.reason == "stopped" else " --time 10m"
+    more = None if finished.reason == "stopped" else "10m"
     console.commands(
         [
-            ("sample", f"charlstm sample {name}"),
-            ("evaluate", f"charlstm eval {name}"),
-            ("go on", f"{resume}{more}"),
+            ("sample", command("sample", name)),
+            ("evaluate", command("eval", name)),
+            ("go on", command("train", **resume, time=more)),
         ]
     )
 

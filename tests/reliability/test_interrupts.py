@@ -68,7 +68,7 @@ def attempts(
 
 def require_quiet(found: list[tuple[int, int, str]], survived: Counter[str], what: str) -> None:
     for at, code, err in found:
-        said = [line for line in err.splitlines() if not line.startswith(("reading ", "measuring "))]
+        said = [line for line in err.splitlines() if line and not line.startswith(("reading ", "measuring "))]
         assert (code, said) == (130, []), f"at {what} {at}"
         survived[f"interrupts, answered in silence, at the {what}"] += 1
 

@@ -44,18 +44,19 @@ class DivergedError(CharLSTMError):
 class OutOfMemoryError(CharLSTMError):
     """The machine, or a limit set to this process, has less memory than the command needs."""
 
-    def __init__(self, limit: str | None = None) -> None:
-        """Name what would need less memory, or the limit within which nothing at all can be computed."""
-        if limit is not None:
-            super().__init__(f"out of memory: {limit}")
-            return
-        words = {
-            **dict.fromkeys(("--hidden-size", "--batch-size", "--seq-length", "--lag"), "a smaller {}"),
-            "--num-samples": "fewer {}",
-            "--min-count": "{} 2",
-        }
-        remedies = {option: text.format(option) for option, text in words.items()}
-        super().__init__("out of memory", remedies=remedies, otherwise="close other programs, or give a smaller text")
+    def __init__(self) -> None:
+        """Say what to do if no option makes the command need less."""
+        super().__init__("out of memory", otherwise="close other programs, or give a smaller text")
+
+    def offer(self, options: Collection[str]) -> None:
+        """Name those of a command's options with which it needs less memory."""
+        *others, last = [option for option in _SMALLER if option in options] or [""]
+        if last:
+            named = f"{', '.join(others)} or {last}" if others else last
+            self._otherwise = f"choose a smaller {named}" + (", or --min-count 2" if "--min-count" in options else "")
+
+
+_SMALLER = ("--hidden-size", "--batch-size", "--seq-length", "--lag", "--num-samples")
 
 
 class UsageError(CharLSTMError):

@@ -1,9 +1,11 @@
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from charlstm import threads
 from charlstm.threads import adapted, fastest, wait_politely
 
 
@@ -116,3 +118,28 @@ def test_the_way_of_waiting_is_set_before_torch_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["1000"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {}),
+        ({"OMP_NUM_THREADS": "3", "OMP_SCHEDULE": "dynamic"}, {"OMP_NUM_THREADS": "3", "OMP_SCHEDULE": "dynamic"}),
+        ({"OMP_DYNAMIC": "true"}, {}),
+        ({"OMP_THREAD_LIMIT": "1"}, {"OMP_NUM_THREADS": "1"}),
+        ({"OMP_THREAD_LIMIT": "2", "OMP_NUM_THREADS": "64,2"}, {"OMP_NUM_THREADS": "2"}),
+        ({"OMP_THREAD_LIMIT": "64", "OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "2"}),
+        ({"OMP_MAX_ACTIVE_LEVELS": "0", "OMP_NUM_THREADS": "4"}, {"OMP_NUM_THREADS": "1"}),
+        ({"OMP_MAX_ACTIVE_LEVELS": "1"}, {}),
+        ({"OMP_THREAD_LIMIT": "many"}, {}),
+        ({"OMP_THREAD_LIMIT": "9" * 5000}, {}),
+    ],
+)
+def test_variables_that_make_torch_compute_wrongly(before: dict[str, str], after: dict[str, str]) -> None:
+    threads.settle(before)
+    assert before == after
+
+
+def test_as_many_threads_as_can_be_started() -> None:
+    for number in (None, 1, (os.cpu_count() or 1) + 1, 10**9):  # the last is refused as a setting
+        threads.require(number)

@@ -67,9 +67,7 @@ def run(arguments: Sequence[str]) -> int:
 def _unforeseen(problem: BaseException) -> int:
     """Tell of an error that no command has foreseen, and return the exit code."""
     if memory.short(problem):
-        error = OutOfMemoryError()
-        error.offer(())
-        _tell(str(error))
+        _tell(str(OutOfMemoryError()))
     elif isinstance(problem, Exception):
         _tell(f"{type(problem).__name__}: {problem}; this is a bug: run the command with --debug and report it")
     else:
@@ -98,8 +96,7 @@ def _run(arguments: Sequence[str], free: Callable[[], None]) -> int:
     except CharLSTMError as problem:
         if debug:
             raise
-        if isinstance(problem, OutOfMemoryError):
-            free()
+        free()
         _tell(str(problem))
         return problem.exit_code
     except OSError as problem:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from charlstm.errors import OutOfMemoryError
+from charlstm.errors import CharLSTMError
 
 _WORDS = re.compile(
     "allocate memory|out of memory|failed to map segment|could not create a primitive$|bad_alloc|start new thread",
@@ -70,7 +70,7 @@ def kept() -> Iterator[Callable[[], None]]:
 
 
 def require(command: str) -> None:
-    """Raise `OutOfMemoryError` if under a limit of address space there is no room for what a command computes with.
+    """Raise `CharLSTMError` if under a limit of address space there is no room for what a command computes with.
 
     Compiled code that gets no memory ends the process in ways of its own, so a fork goes ahead.
     """
@@ -81,7 +81,7 @@ def require(command: str) -> None:
     if child == 0:
         _try(*((_load_torch, _SPARE[True]) if command in _WITH_TORCH else (_load_numpy, _SPARE[False])))
     if os.waitpid(child, 0)[1] != 0:
-        raise OutOfMemoryError(f"ulimit -v leaves this process {most / 1e6:,.0f} MB; raise that limit")
+        raise CharLSTMError(f"out of memory: this process may have {most / 1e6:,.0f} MB (ulimit -v); raise that limit")
 
 
 def _load_numpy() -> None:

@@ -129,7 +129,7 @@ def _guarded(function: Function) -> Function:
             threads.require(values.get("threads"))
             memory.require(ctx.info_name or "")
             return function(*arguments, **values)
-        except Exception as problem:
+        except BaseException as problem:  # safetensors has an error of its own kind, for a want of memory too
             error = problem
             if not isinstance(error, CharLSTMError):
                 if not memory.short(error):

@@ -37,7 +37,6 @@ SCHEMA = 1
 _FORMAT = "charlstm"
 _LEAST_HEADER = 1 << 20  # bytes that a header may always have
 _HEADER_SHARE = 8  # a longer one is at most this part of the file: JSON takes many times its length in memory
-_ALIGNMENT = 8  # of the first tensor, in bytes
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -100,24 +99,16 @@ def save(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> Non
     metadata = _metadata(checkpoint)
     texts = {name: _json(_with(value, checkpoint.unknown.get(name))) for name, value in metadata.items()}
     texts |= {name: text for name, text in checkpoint.unknown.items() if name not in metadata}
-    # Laid out here and not by safetensors, which copies every tensor twice, and aborts the process without the memory.
-    header: dict[str, Any] = {"__metadata__": texts}
-    body: list[memoryview] = []
-    end = 0
-    for name, tensor in sorted(checkpoint.tensors.items()):
-        begin, end = end, end + tensor.nbytes
-        kind = f"{tensor.dtype.kind.upper()}{8 * tensor.itemsize}"
-        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
-        body.append(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
-    texts["sha256"] = _digest(header, *body)
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    if len(text) > _most_header(8 + len(text) + end):
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
+    data = safetensors.numpy.save(tensors, texts)
+    end = 8 + int.from_bytes(data[:8], "little")
+    if end - 8 > _most_header(len(data)):
         raise DataError(
             f"{path}: a vocabulary of {checkpoint.tokenizer.vocab_size:,} is too large for so small a network; "
             "give a larger --hidden-size, or --min-count 2"
         )
-    durable.write(path, b"".join((len(text).to_bytes(8, "little"), text, *body)), keep=keep)
+    digest = _digest(_header(data[8:end]), memoryview(data)[end:])
+    durable.write(path, safetensors.numpy.save(tensors, texts | {"sha256": digest}), keep=keep)
 
 
 def load(path: Path) -> Checkpoint:
@@ -258,11 +249,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _digest(header: dict[str, Any], *body: memoryview) -> str:
+def _digest(header: dict[str, Any], body: memoryview) -> str:
     metadata = {name: text for name, text in header["__metadata__"].items() if name != "sha256"}
     digest = hashlib.sha256(json.dumps(header | {"__metadata__": metadata}, sort_keys=True).encode())
-    for part in body:
-        digest.update(part)
+    digest.update(body)
     return digest.hexdigest()
 
 

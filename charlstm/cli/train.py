@@ -270,7 +270,7 @@ def _resume(setting: _Setting, given: dict[str, Any]) -> None:
     if group.first:
         run.make_room(_size(training, corpus))
         run.cut_metrics(training.row_step)
-    remark = f"from step {training.step:,}, {console.spoken(so_far)} so far"
+    remark = f"going on from step {training.step:,}, {console.spoken(so_far)} so far"
     _describe(setting, corpus, training, plan, remark)
     _train(setting, training, corpus, timed)
 

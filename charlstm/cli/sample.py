@@ -362,7 +362,7 @@ def _converse(
 ) -> None:
     """Read a line, go on from it, and again; the state carries on between the turns.
 
-    Ctrl-C ends what is being written, and clears what is being typed; a second one at the prompt ends all.
+    Ctrl-C ends what is being written, and clears what is being typed; a second one, with nothing typed, ends all.
     """
     from charlstm import console
     from charlstm.sample import write
@@ -394,10 +394,13 @@ def _lines(*, typed: bool) -> Iterator[str]:
     """Yield what the user enters, until its end; where it is typed, with editing and a history if Python has them."""
     from charlstm import console
 
+    pending: Callable[[], str] = str  # what was typed when Ctrl-C came; nothing, for all we know
     if typed:
         with contextlib.suppress(ImportError):  # Windows's console edits lines itself
-            import readline  # noqa: F401
-    cleared = False
+            import readline
+
+            pending = readline.get_line_buffer
+    warned = False
     while True:
         try:
             line = _entered(typed=typed)
@@ -406,12 +409,12 @@ def _lines(*, typed: bool) -> Iterator[str]:
                 console.plain("")
             return
         except KeyboardInterrupt:
-            if not typed or cleared:
+            if not typed or (warned and not pending()):
                 raise
-            cleared = True
+            warned = True
             console.plain("\nCtrl-C again or Ctrl-D leaves.")
             continue
-        cleared = False
+        warned = False
         yield line
 
 

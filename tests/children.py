@@ -48,13 +48,14 @@ class Child:
         return self.process.exitcode
 
 
-def _run(arguments: Sequence[str], folder: str, environment: Mapping[str, str], stderr: str, news: Connection) -> None:
+def _run(
+    arguments: Sequence[str], folder: str, environment: Mapping[str, str], files: tuple[Path, Path], news: Connection
+) -> None:
     """Do what the console script does, telling of each save."""
     os.chdir(folder)
     os.environ.update(environment)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests themselves may run under nohup
-    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
-    sys.stderr = open(stderr, "a")  # noqa: SIM115, PTH123
+    sys.stdout, sys.stderr = (file.open("w") for file in files)
     from charlstm import durable
     from charlstm.cli import run
 

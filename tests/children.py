@@ -55,7 +55,7 @@ def _run(
     os.chdir(folder)
     os.environ.update(environment)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests themselves may run under nohup
-    sys.stdout, sys.stderr = files[0].open("w"), files[1].open("a")
+    sys.stdout, sys.stderr = (file.open("w") for file in files)
     from charlstm import durable
     from charlstm.cli import run
 

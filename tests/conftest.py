@@ -1,5 +1,6 @@
 """Real text that every Python carries, and small runs trained on it."""
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from hypothesis import settings
 
 from charlstm.threads import wait_politely
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell has started these tests in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 wait_politely()  # before torch is loaded: so that these tests take no multiple of their time beside another program
 
 from charlstm.cells import CELLS  # noqa: E402

@@ -1,5 +1,6 @@
 """Real text that every Python carries, and small runs trained on it."""
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ from hypothesis import settings
 
 from charlstm.threads import wait_politely
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell has started these tests in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 wait_politely()  # before torch is loaded: so that these tests take no multiple of their time beside another program
 
+from charlstm.cache import Cache  # noqa: E402
 from charlstm.cells import CELLS  # noqa: E402
 from charlstm.cli import run  # noqa: E402
 from charlstm.device import has_bf16  # noqa: E402
@@ -49,6 +53,13 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patched.setenv("CHARLSTM_CACHE", folder)
         patched.setenv("XDG_CACHE_HOME", folder)
         yield
+
+
+def empty(folder: Path) -> Cache:
+    """Return an empty cache for one of many examples: whenever it stores something it looks at all that it has."""
+    cache = Cache(folder / "cache")
+    cache.clear()
+    return cache
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import empty
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -142,7 +143,7 @@ def test_documents_are_those_that_split_finds(
     (tmp_path / "a.txt").write_text(whole, encoding="utf-8")
     expected = [text for text in whole.split(config.between) if text]
     try:
-        loaded = corpus.load([str(tmp_path / "a.txt")], [], config)
+        loaded = corpus.load([str(tmp_path / "a.txt")], [], config, cache=empty(tmp_path))
     except DataError:
         return  # too little of it
     tokenizer = loaded.tokenizer
@@ -186,11 +187,11 @@ def words(loaded: corpus.Split, tokenizer: Tokenizer) -> set[str]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 def test_held_out_documents_that_occur_in_training_are_left_out(tmp_path: Path, texts: list[str], kind: str) -> None:
     (tmp_path / "a.txt").write_text("\n".join(texts))
-    loaded = {}
+    loaded, cache = {}, empty(tmp_path)
     for deduplicate in (None, True, False):
         config = TextConfig(tokenizer=kind, separator=r"\n", val_fraction=0.2, deduplicate=deduplicate)
         try:
-            loaded[deduplicate] = corpus.load([str(tmp_path / "a.txt")], [], config)
+            loaded[deduplicate] = corpus.load([str(tmp_path / "a.txt")], [], config, cache=cache)
         except DataError as error:
             if "one distinct character" in str(error):
                 return

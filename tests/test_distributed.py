@@ -144,7 +144,7 @@ def test_a_killed_worker_is_begun_again_and_the_model_is_the_undisturbed_one(fol
     os.kill(max(workers(process)), signal.SIGKILL)
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert "going on from step" in err
+    assert "from step" in err
     calm, struck = weights(folder, "calm"), weights(folder, "struck")
     assert all(np.array_equal(tensor, struck[key]) for key, tensor in calm.items())
     assert [row["val_loss"] for row in rows(folder, "struck")] == [row["val_loss"] for row in rows(folder, "calm")]

@@ -2,7 +2,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from charlstm.schedule import Decision, Plan, learning_rate
 from charlstm.train import Clock, Evaluation, Finished, Halved, Progress, Record, Training, train
 
 CPU = Device("cpu", "fp32")
+PLAN = Plan.of_steps(40, 8)
 
 
 def config(model: dict[str, object] | None = None, **options: object) -> RunConfig:
@@ -63,6 +64,20 @@ def same_files(a: Path, b: Path) -> None:
         assert first.training | {"seconds": 0} == second.training | {"seconds": 0}
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, Corpus], Run]:
+    """A run of 40 steps of each cell in each precision, computed once."""
+    runs: dict[tuple[str, str], Run] = {}
+
+    def run(cell: str, precision: str, corpus: Corpus) -> Run:
+        if (cell, precision) not in runs:
+            runs[cell, precision] = whole = run_in(tmp_path_factory.mktemp("whole"))
+            list(train(Training(config({"cell": cell}), corpus, Device("cpu", precision)), corpus, whole, PLAN))
+        return runs[cell, precision]
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("cell", "precision", "stopped_after"),
     [
@@ -72,20 +87,24 @@ def same_files(a: Path, b: Path) -> None:
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    corpus: Corpus, tmp_path: Path, precision: str, cell: str, stopped_after: int
+    corpus: Corpus,
+    tmp_path: Path,
+    uninterrupted: Callable[[str, str, Corpus], Run],
+    precision: str,
+    cell: str,
+    stopped_after: int,
 ) -> None:
-    device, plan, options = Device("cpu", precision), Plan.of_steps(40, 8), config({"cell": cell})
-    whole = run_in(tmp_path / "whole")
-    list(train(Training(options, corpus, device), corpus, whole, plan))
+    device, options = Device("cpu", precision), config({"cell": cell})
+    whole = uninterrupted(cell, precision, corpus)
 
     parts = run_in(tmp_path / "parts")
     training = Training(options, corpus, device)
-    *_, finished = train(training, corpus, parts, plan, lambda: training.step >= stopped_after)
+    *_, finished = train(training, corpus, parts, PLAN, lambda: training.step >= stopped_after)
     assert finished == Finished("stopped", stopped_after, training.best_loss, training.best_step, training.scored)
     training = Training(options, corpus, device)
     training.restore(parts.load_last()[0])
     assert training.step == stopped_after
-    list(train(training, corpus, parts, plan))
+    list(train(training, corpus, parts, PLAN))
 
     same_files(whole.last, parts.last)
     same_files(whole.best, parts.best)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from charlstm import corpus as corpora
 from charlstm.config import TextConfig
 from charlstm.errors import DataError, InputOutputError
-from tests.conftest import Command
+from tests.conftest import Command, empty
 from tests.reliability.conftest import times
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ def test_every_character_comes_back(tmp_path: Path, text: str) -> None:
     path = tmp_path / "text.txt"
     path.write_text(text, encoding="utf-8", newline="")
     try:
-        loaded = corpora.load([str(path)], [str(path)], TextConfig())
+        loaded = corpora.load([str(path)], [str(path)], TextConfig(), cache=empty(tmp_path))
     except DataError as error:  # one distinct character alone, or a mark that says how to read the others
         assert len(set(text.removeprefix("\ufeff"))) < 2, error
         return
@@ -44,7 +44,7 @@ def test_every_byte_comes_back(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "data"
     path.write_bytes(data)
     try:
-        loaded = corpora.load([str(path)], [str(path)], TextConfig(tokenizer="byte"))
+        loaded = corpora.load([str(path)], [str(path)], TextConfig(tokenizer="byte"), cache=empty(tmp_path))
     except DataError:
         assert len(set(data)) < 2
         return

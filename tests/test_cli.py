@@ -281,6 +281,7 @@ BAD_CORPORA = [
     (["good.txt", "--time=soon"], 2, "soon"),
     (["good.txt", "--dropout=1"], 2, "--dropout"),
     (["good.txt", "--name=a/b"], 2, "plain name"),
+    (["nothing", "--checkpoints=."], 2, "nothing: the run would be kept in the text it learns from"),
     (["good.txt", "--frobnicate"], 2, "frobnicate"),
     (["good.txt", "--device=cuda"], 2, "cuda"),
     (["good.txt", "--resume"], 74, "no run to go on with"),

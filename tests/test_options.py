@@ -45,6 +45,7 @@ WRONG = [
     ("[train]\nval = [['a']]", '[train] val = [["a"]]: must be text in quotes'),
     ("[train]\ncheckpoints = 3", "[train] checkpoints = 3: must be text in quotes"),
     ("[train]\npaths = 3", "[train] paths = 3: must be text in quotes"),
+    ('[train]\npaths = ["a\\u0000"]', "must not hold a null character"),
     ("[train]\ntime = true", "must be a number of seconds, or text like"),
     ("[train]\ntime = 1979-05-27", 'time = "1979-05-27": must be a number of seconds, or text like'),
     ('[train]\ntime = "soon"', 'time = "soon": must be a number of seconds, or text like'),

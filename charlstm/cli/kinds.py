@@ -83,6 +83,8 @@ def _refusal(parameter: click.Parameter, value: object) -> str | None:
         fits, words = isinstance(value, str), "must be text in quotes"
     if not fits:
         return words
+    if isinstance(value, str) and "\0" in value:
+        return "must not hold a null character, as no flag or variable can"
     try:
         taken = kind.convert(value, parameter, None) if isinstance(value, str) else value
         if isinstance(parameter, SettingOption):

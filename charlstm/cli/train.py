@@ -109,6 +109,8 @@ def train(
     if name is None:
         name = _name(paths[0]) if repeat is None else f"{repeat}-again"
     run = runs.named(name, runs_root)
+    if run.folder.resolve() in {Path(path).resolve() for path in (*paths, *val_paths)}:
+        raise UsageError(f"{run.folder}: the run would be kept in the text it learns from; give another --name")
     with _Stop() as stop:
         group = _join(device_config, (*paths, *val_paths))
         length_asked = not group.restarts and any(

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import click
 
 from charlstm import __version__, threads
-from charlstm.cli import memory, origins
+from charlstm.cli import interrupts, memory, origins
 from charlstm.cli.cache import cache
 from charlstm.cli.eval import evaluate
 from charlstm.cli.info import info
-from charlstm.cli.interrupts import INTERRUPTED, Interrupts
+from charlstm.cli.interrupts import INTERRUPTED
 from charlstm.cli.options import DEBUG, HELP
 from charlstm.cli.probe import probe
 from charlstm.cli.sample import sample
@@ -48,13 +48,13 @@ def run(arguments: Sequence[str]) -> int:
     threads.settle(os.environ)
     threads.wait_politely()
     try:
-        with unfailing_stderr(), Interrupts() as interrupts, memory.kept() as free:
+        with unfailing_stderr(), interrupts.Interrupts(), memory.kept() as free:
             try:
                 return _run(arguments, free)
             except (KeyboardInterrupt, SystemExit):
                 raise
             except BaseException as problem:
-                if interrupts.came:  # and surfaced as another error
+                if interrupts.caused(problem):
                     return INTERRUPTED
                 if DEBUG in arguments:
                     raise

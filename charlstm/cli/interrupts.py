@@ -40,6 +40,16 @@ def forget() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def caused(problem: BaseException) -> bool:
+    """Return whether an error came from an interrupt: raised while one was dealt with, or made of one."""
+    reason: BaseException | None = problem
+    while reason is not None:
+        if isinstance(reason, KeyboardInterrupt):
+            return True
+        reason = reason.__cause__ or reason.__context__
+    return False
+
+
 class Interrupts:
     """While it is entered, Ctrl-C raises KeyboardInterrupt; during an import the handler from before decides.
 
@@ -47,9 +57,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        """Nothing has come yet."""
-        self.came = False
-        """Whether there was an interrupt: whatever happens afterwards may be its consequence."""
+        """Keep what was there before."""
         self._before: Any = None
         self._unraisable = sys.unraisablehook
 
@@ -70,7 +78,6 @@ class Interrupts:
             signal.signal(signal.SIGINT, self._before)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
         if importing(frame):
             self._before(number, frame)
         raise KeyboardInterrupt

@@ -5,7 +5,9 @@ many functions: no attempt depends on the clock.
 """
 
 import ast
+import contextlib
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Command
 from tests.reliability.conftest import times
 
 pytestmark = pytest.mark.slow
@@ -109,3 +112,27 @@ def test_a_run_that_has_not_begun_leaves_nothing(
         quiet = [(at, code, re.sub("^(reading|measuring) .*$", "", err, flags=re.MULTILINE)) for at, code, err in found]
         require_quiet(quiet, survived, "import of train")
         assert not (tmp_path / "checkpoints").exists()
+
+
+def test_an_error_that_was_made_of_an_interrupt_is_one(charlstm: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise SystemError("compiled code was interrupted")  # noqa: B904
+
+    monkeypatch.setattr("charlstm.checkpoint.load", interrupted)
+    outcome = charlstm("info", "shakespeare")
+    assert (outcome.code, outcome.err) == (130, "")
+
+
+def test_an_error_after_an_interrupt_is_told(charlstm: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ZeroDivisionError("once")
+
+    monkeypatch.setattr("charlstm.checkpoint.load", failing)
+    outcome = charlstm("info", "shakespeare")
+    assert outcome.code == 1
+    assert "ZeroDivisionError: once; this is a bug" in outcome.err

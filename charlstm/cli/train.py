@@ -122,16 +122,16 @@ def train(
         if group.restarts:  # torchrun has begun again after a process was lost
             resume = group.agree(run.last.exists() or run.previous.exists())
             force = not resume
+        chosen = {key: values[key] for key in given}
         with _quiet(group), run.locked() if group.first else contextlib.nullcontext():
-            if resume:
-                _resume(setting, {key: values[key] for key in given & values.keys()})
-                return stop.exit_code
-            if group.first and run.exists() and not force:
+            if group.first and run.exists() and not force and not resume:
                 raise UsageError(
                     f"{run.folder} holds a run: --resume goes on with it, --force writes over it, or give --name"
                 )
-            if repeat is not None:
-                _repeat(setting, runs.named(repeat, runs_root), {key: values[key] for key in given & values.keys()})
+            if resume:
+                _resume(setting, chosen)
+            elif repeat is not None:
+                _repeat(setting, runs.named(repeat, runs_root), chosen)
             else:
                 _start(setting, config, given)
         leave(group)
@@ -158,8 +158,12 @@ class _Setting:
     def load(self, config: RunConfig, tokenizer: "Tokenizer | None" = None) -> "Corpus":
         """Read the corpus; of the processes on a machine one does, and the others take it from the cache.
 
+        Args:
+            config: of the run.
+            tokenizer: of a run that was begun before.
+
         Raises:
-            UsageError: where the run's time is over before the text is read.
+            UsageError: if the run's time is over before the text is read.
         """
         from charlstm import console
 
@@ -167,7 +171,8 @@ class _Setting:
             console.plain(f"reading {' '.join(self.paths)}")  # before anything that takes long to import
         from charlstm import corpus as corpora
 
-        limit = config.train.time
+        # A run that goes on as it was, or is computed again, has no clock.
+        limit = config.train.time if tokenizer is None or self.length_asked else None
 
         def watch(read: int, total: int) -> None:
             show(read, total)

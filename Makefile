@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test torture lint data bench clean
+.PHONY: demo test test-elsewhere test-oldest torture lint data bench clean
 
 demo: data/python-docs.txt $(INSTALLED)
 	$(BIN)/charlstm train data/python-docs.txt --time 2m --force
@@ -13,6 +14,19 @@ demo: data/python-docs.txt $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+# Another machine, as far as this one can be one: a processor without AVX-512 and bf16; a single core.
+test-elsewhere: $(INSTALLED)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -m 'not slow'
+	@if command -v taskset >/dev/null; then set -x; taskset -c 0 $(BIN)/python -m pytest -m 'not slow'; \
+		else echo 'taskset is missing: not tried on a single core'; fi
+
+# The oldest version of everything that pyproject.toml allows; its torch may be a build of several gigabytes.
+test-oldest:
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python .ci/oldest.py >$(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt -e '.[dev]'
+	$(OLDEST)/bin/python -m pytest -m 'not slow'
 
 torture: $(INSTALLED)
 	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability
@@ -40,4 +54,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis

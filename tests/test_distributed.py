@@ -98,13 +98,13 @@ def test_too_few_streams_are_refused(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("corpus", ["text.txt", "words.txt --separator=\\n"])
 def test_more_processes_train_the_same_model_step_by_step(folder: Path, corpus: str) -> None:
-    common = [*corpus.split(" "), *OPTIONS, "--steps=50", "--evaluations=50"]
+    common = [*corpus.split(" "), *OPTIONS, "--steps=25", "--evaluations=25"]
     train(folder, 1, *common, "--name=one")
     for processes in (2, 4):
         err = train(folder, processes, *common, f"--name=many{processes}")
         assert err.count("all steps done") == 1  # one process speaks
         one, many = rows(folder, "one"), rows(folder, f"many{processes}")
-        assert len(many) == 50
+        assert len(many) == 25
         for name in ("train_loss", "val_loss", "characters"):
             assert [row[name] for row in many] == pytest.approx([row[name] for row in one], abs=1e-4)
 
@@ -137,7 +137,7 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 @pytest.mark.slow
 def test_a_killed_worker_is_begun_again_and_the_model_is_the_undisturbed_one(folder: Path) -> None:
-    common = ["text.txt", *OPTIONS, "--steps=400", "--evaluations=20"]
+    common = ["text.txt", *OPTIONS, "--steps=150", "--evaluations=30"]
     train(folder, 2, *common, "--name=calm")
     process = torchrun(folder, 2, *common, "--name=struck", restarts=2)
     wait_for(folder / "checkpoints" / "struck" / "previous.safetensors", process)
@@ -222,7 +222,7 @@ def nodes() -> Iterator[list[str]]:
 
 @pytest.mark.slow
 def test_two_nodes_train_the_same_model(folder: Path) -> None:
-    common = ["text.txt", *OPTIONS, "--steps=30", "--evaluations=30"]
+    common = ["text.txt", *OPTIONS, "--steps=15", "--evaluations=15"]
     with nodes() as places:
         train(folder, 1, *common, "--name=one")
         processes = []

@@ -13,11 +13,11 @@ from conftest import CELLS_AND_PRECISIONS
 
 from charlstm import checkpoint as checkpoints
 from charlstm import corpus as corpora
-from charlstm import evaluate, recipe
+from charlstm import device, evaluate, recipe
 from charlstm import plan as plans
 from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.corpus import Corpus
-from charlstm.device import Device
+from charlstm.device import Device, threads, use_threads
 from charlstm.errors import DataError, DivergedError
 from charlstm.evaluate import Score
 from charlstm.model import CharLSTM
@@ -326,13 +326,19 @@ def test_a_loss_that_is_not_finite_again_stops_and_keeps_the_checkpoint(corpus: 
     assert len(list(run.read_metrics())) == 2
 
 
+def with_bf16(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    """Have the processor say that it computes bf16, or that it does not."""
+    for module in (plans, device):
+        monkeypatch.setattr(module, "has_bf16", lambda _: there)
+
+
 def test_a_bf16_that_fails_falls_back_to_fp32(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(training: Training, _: float) -> float:
         if training.device.precision == "bf16":
             raise RuntimeError("could not create a primitive\nwith details")
         return 1.0
 
-    monkeypatch.setattr(plans, "has_bf16", lambda _: True)
+    with_bf16(monkeypatch, True)
     monkeypatch.setattr(plans, "step_seconds", fails)
     for precision in ("auto", "bf16"):
         device, _, notes = plans.choose_device(DeviceConfig(device="cpu", precision=precision), config(), corpus)
@@ -393,6 +399,7 @@ def test_what_the_clock_decided_is_repeated_from_the_record_bit_for_bit(corpus: 
     told = [Decision(5, 30, 6, 1), Decision(9, 20, 4, 2), Decision(12, 40, 8, 1, anew=True), Decision(30, 33, 9, 1)]
     first, again = run_in(tmp_path / "first"), run_in(tmp_path / "again")
     clock = Told({decision.step: decision for decision in told})
+    begun_in = threads()
     training = Training(config(), corpus, CPU)
     *_, finished = train(training, corpus, first, Plan.of_steps(8, 2), lambda: training.step >= 15, clock)
     assert (finished.reason, finished.step) == ("stopped", 15)  # type: ignore[union-attr]
@@ -408,6 +415,7 @@ def test_what_the_clock_decided_is_repeated_from_the_record_bit_for_bit(corpus: 
     assert saved is not None
     plan = Plan.from_dict(saved["plan"])
     assert plan.decisions[1:] == tuple(told)
+    use_threads(begun_in)
     list(train(Training(config(), corpus, CPU), corpus, again, plan))
     assert checkpoints.load(first.last).step == 33
     same_files(first.last, again.last)
@@ -482,13 +490,13 @@ def test_a_time_that_holds_hardly_any_step_is_told(corpus: Corpus) -> None:
 
 def test_precision_is_measured(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     speeds = {"bf16": 1.0, "fp32": 2.0}
-    monkeypatch.setattr(plans, "has_bf16", lambda _: True)
+    with_bf16(monkeypatch, True)
     monkeypatch.setattr(plans, "step_seconds", lambda training, _: speeds[training.device.precision])
     assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus)[0].precision == "bf16"
     speeds["fp32"] = 0.5
     assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus)[0].precision == "fp32"
     assert plans.choose_device(DeviceConfig(device="cpu", precision="bf16"), config(), corpus)[0].precision == "bf16"
-    monkeypatch.setattr(plans, "has_bf16", lambda _: False)
+    with_bf16(monkeypatch, False)
     speeds["bf16"] = 0.1
     assert plans.choose_device(DeviceConfig(device="cpu"), config(), corpus)[0].precision == "fp32"
 

@@ -88,7 +88,7 @@ def corpus(text: str, tmp_path: Path) -> Path:
 
 SMALL = [
     *("--hidden-size=16", "--embedding-size=8", "--num-layers=2", "--batch-size=4", "--seq-length=12"),
-    *("--precision=fp32", "--threads=1", "--steps=300", "--evaluations=4", "--save-every=0.05s"),
+    *("--precision=fp32", "--threads=1", "--steps=150", "--evaluations=4", "--save-every=0.05s"),
     *("--dropout=0.2", "--recurrent-dropout=0.1"),
 ]
 

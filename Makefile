@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 INSTALLED := $(VENV)/.installed
+OLDEST := .venv-oldest
+# What another processor has: no bf16, no AVX-512.
+ELSEWHERE := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell
+# The first of the cores that this shell may use.
+CORE := $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//')
 
 .PHONY: demo test test-elsewhere test-oldest torture lint data bench clean
 
@@ -15,18 +20,27 @@ demo: data/python-docs.txt $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
 
-# Another machine, as far as this one can be one: a processor without AVX-512 and bf16; a single core.
+# The fast tests, as on other machines: a processor without bf16, and a single core.
 test-elsewhere: $(INSTALLED)
-	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell $(BIN)/python -m pytest -m 'not slow'
-	@if command -v taskset >/dev/null; then set -x; taskset -c 0 $(BIN)/python -m pytest -m 'not slow'; \
-		else echo 'taskset is missing: not tried on a single core'; fi
+	$(ELSEWHERE) $(BIN)/python -m pytest -m 'not slow'
+	@if command -v taskset >/dev/null; then \
+		echo "taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow'"; \
+		taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow'; \
+	else \
+		echo "no taskset here: the tests are not run on a single core" >&2; \
+	fi
 
-# The oldest version of everything that pyproject.toml allows; its torch may be a build of several gigabytes.
-test-oldest:
+# The fast tests with the oldest version of everything that pyproject.toml allows, torch too: several GB are installed.
+test-oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/python -c 'import numpy, torch; print(f"torch {torch.__version__}, numpy {numpy.__version__}")'
+	$(OLDEST)/bin/python -m pytest -m 'not slow'
+
+$(OLDEST)/.installed: pyproject.toml .ci/oldest.py
+	$(PYTHON) .ci/oldest.py >/dev/null
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python .ci/oldest.py >$(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/constraints.txt -e '.[dev]'
-	$(OLDEST)/bin/python -m pytest -m 'not slow'
+	touch $@
 
 torture: $(INSTALLED)
 	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability

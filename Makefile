@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-OLDEST := .venv-oldest
 INSTALLED := $(VENV)/.installed
 OLDEST := .venv-oldest
 # What another processor has: no bf16, no AVX-512.

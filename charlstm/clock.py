@@ -18,8 +18,7 @@ _SAVING = 0.3  # seconds at the end for the last save
 _NOTABLE = 0.02  # change of the steps that are left which is worth a decision
 _LARGE = 1.1  # times as many steps as planned from which the estimate was wrong rather than rough
 _SLOWER = 1.5  # times the least time of a step from which other numbers of threads are tried
-_TRIAL_SHARE = 20  # a trial of threads at most once in this part of the run, and not more often than this:
-_LEAST_PAUSE = 5.0  # seconds
+_TRIAL_PAUSE = 10.0  # seconds before a trial of threads; twice as many after each that changes nothing
 
 
 class Deadline(Clock):
@@ -60,7 +59,8 @@ class Deadline(Clock):
         self._taken: list[float] = []
         self._least = math.inf
         self._look = now() + self._pause
-        self._trial = now() + max(_LEAST_PAUSE, seconds / _TRIAL_SHARE)
+        self._trial_pause = _TRIAL_PAUSE
+        self._trial = now() + self._trial_pause
 
     @property
     def _pause(self) -> float:
@@ -112,7 +112,9 @@ class Deadline(Clock):
         if each < _SLOWER * self._least and holds.threads == self._most_threads:
             return holds.threads
         found = fastest(training.rehearse, use_threads, threads(), self._most_threads, self._seconds / _LOOKS)
-        self._trial = self._now() + max(_LEAST_PAUSE, self._seconds / _TRIAL_SHARE)
-        if found != holds.threads:
-            self._least = math.inf
+        if found == holds.threads:
+            self._trial_pause *= 2
+        else:
+            self._least, self._trial_pause = math.inf, _TRIAL_PAUSE
+        self._trial = self._now() + self._trial_pause
         return found

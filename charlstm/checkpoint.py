@@ -37,6 +37,7 @@ SCHEMA = 1
 _FORMAT = "charlstm"
 _LEAST_HEADER = 1 << 20  # bytes that a header may always have
 _HEADER_SHARE = 8  # a longer one is at most this part of the file: JSON takes many times its length in memory
+_COPIES = 3  # of all tensors, that are made at the same time as they are written
 _MAX_HEADER = 100_000_000  # the limit of the safetensors format
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -100,6 +101,8 @@ def save(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> Non
     texts = {name: _json(_with(value, checkpoint.unknown.get(name))) for name, value in metadata.items()}
     texts |= {name: text for name, text in checkpoint.unknown.items() if name not in metadata}
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
+    # safetensors aborts the process if there is no memory for its copies; this raises MemoryError, and touches none.
+    np.empty(_COPIES * sum(tensor.nbytes for tensor in tensors.values()) + _LEAST_HEADER, np.uint8)
     data = safetensors.numpy.save(tensors, texts)
     end = 8 + int.from_bytes(data[:8], "little")
     if end - 8 > _most_header(len(data)):

@@ -109,3 +109,37 @@ def test_threads_that_cannot_be_started(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: --threads 1024: this process cannot start more than ")
     assert done.stderr.count("\n") == 1
+
+
+SAVE = """
+import dataclasses, resource
+from pathlib import Path
+import numpy as np
+from charlstm import checkpoint as checkpoints
+from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.corpus import Source
+from charlstm.tokenizer import CharTokenizer
+config = RunConfig(text=TextConfig(), model=ModelConfig(hidden_size=1500), train=TrainConfig())
+shapes = checkpoints.weight_shapes(config.model, 3)
+tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+checkpoint = checkpoints.Checkpoint(config, CharTokenizer("ab"), Source(("a",), "0" * 64, 1), 1, None, tensors)
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+for megabytes in range(20, 240, 20):
+    room = pages * resource.getpagesize() + megabytes * 10**6
+    resource.setrlimit(resource.RLIMIT_AS, (room, resource.RLIM_INFINITY))
+    try:
+        checkpoints.save(Path("x"), checkpoint)
+        print("saved")
+        break
+    except MemoryError:
+        print("MemoryError")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing limits an address space")
+def test_a_save_without_memory_does_not_end_the_process(tmp_path: Path) -> None:
+    # 37 MB of weights, of which safetensors makes copies.
+    done = subprocess.run([sys.executable, "-c", SAVE], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.split()
+    assert (lines[0], lines[-1], sorted(lines)) == ("MemoryError", "saved", lines)

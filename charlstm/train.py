@@ -89,6 +89,8 @@ class Evaluation:
         """Return the row of `metrics.jsonl`."""
         values = dataclasses.asdict(self)
         del values["sample"], values["improved"]
+        if math.isnan(self.train_loss):
+            values["train_loss"] = None
         return {"schema": 1} | values
 
 
@@ -594,7 +596,8 @@ def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: evaluate.
     else:
         training.misses += 1
     training.scored = score.characters
-    train_loss = training.nats_since_row / training.characters_since_row
+    learnt = training.characters_since_row  # none, if no step since the last row had a finite loss
+    train_loss = training.nats_since_row / learnt if learnt else math.nan
     training.nats_since_row, training.characters_since_row = 0.0, 0
     training.row_step = training.step
     return Evaluation(

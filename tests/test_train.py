@@ -293,6 +293,13 @@ def test_a_step_without_a_finite_loss_is_undone_and_the_rate_halved(corpus: Corp
     assert math.isfinite(training.settle()[0])
 
 
+def test_a_measurement_after_nothing_but_a_loss_that_is_not_finite(corpus: Corpus, tmp_path: Path) -> None:
+    run, training = run_in(tmp_path / "run"), Training(config(), corpus, CPU)
+    poisoned(training, 0)
+    list(train(training, corpus, run, Plan.of_steps(2, 1)))
+    assert [row["train_loss"] is None for row in rows(run)] == [True, False]
+
+
 def test_a_run_goes_on_after_one_loss_that_is_not_finite(corpus: Corpus, tmp_path: Path) -> None:
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
     training = Training(config(), corpus, CPU)

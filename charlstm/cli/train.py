@@ -220,6 +220,7 @@ def _start(setting: _Setting, config: RunConfig, given: set[str]) -> None:
 
     prepared = plans.prepare(config, given, corpus, setting.device, setting.began, setting.group)
     training = prepared.training
+    setting.stop.begin()
     if setting.group.first:
         setting.run.create(_size(training, corpus))
     for note in prepared.notes:
@@ -240,6 +241,7 @@ def _repeat(setting: _Setting, original: "Run", given: dict[str, Any]) -> None:
     from charlstm.train import Clock, Training
 
     training = Training(config, corpus, _same_device(checkpoint, setting), setting.group)
+    setting.stop.begin()
     if setting.group.first:
         setting.run.create(_size(training, corpus))
     plan = Plan.from_dict((checkpoint.training or {})["plan"])
@@ -274,6 +276,7 @@ def _resume(setting: _Setting, given: dict[str, Any]) -> None:
         raise UsageError(f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time")
     if training.step > plan.steps:
         raise UsageError(f"the run is at step {training.step:,} already; train it further with more --steps, or --time")
+    setting.stop.begin()
     if group.first:
         run.make_room(_size(training, corpus))
         run.cut_metrics(training.row_step)
@@ -402,7 +405,6 @@ def _train(setting: _Setting, training: "Training", corpus: "Corpus", timed: "Ti
     from charlstm.train import train as loop
 
     run, plan, finished = setting.run, timed.plan, None
-    setting.stop.saves = True
     try:
         with console.TrainingView(plan, training) as view:
             for record in loop(training, corpus, run, plan, setting.stop, timed.clock):
@@ -560,11 +562,16 @@ class _Stop:
 
         self.exit_code = 0
         self._alone = processes() == 1
-        self.saves = False
-        """Whether there is something to save, and a loop that asks whether to stop."""
+        self._saves = False  # whether there is something to save, and a loop that asks whether to stop
 
     def __call__(self) -> bool:
         return self.exit_code != 0
+
+    def begin(self) -> None:
+        """Save before the end from here on; a signal that came before, and that an import has put off, counts now."""
+        if self():
+            raise _Stopped
+        self._saves = True
 
     def __enter__(self) -> "_Stop":
         # What nohup has made the process ignore, it goes on ignoring.
@@ -583,7 +590,7 @@ class _Stop:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         second, self.exit_code = self.exit_code != 0, self.exit_code or 128 + number
-        if not self.saves:
+        if not self._saves:
             if second and interrupts.importing(frame):
                 os._exit(self.exit_code)
             interrupts.after_imports(self._end, frame)
@@ -597,5 +604,5 @@ class _Stop:
             os.write(2, b"\nsaving, then stopping (once more to quit at once)\n")
 
     def _end(self) -> None:
-        if not self.saves:
+        if not self._saves:
             raise _Stopped

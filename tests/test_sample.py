@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from charlstm.config import ModelConfig, SampleConfig
@@ -47,8 +47,11 @@ def probabilities(logits: np.ndarray, config: SampleConfig) -> np.ndarray:
     return weights / weights.sum(-1, keepdims=True)
 
 
-def reference(logits: list[float], config: SampleConfig) -> list[float]:
-    """The four filters, one after the other, in decimal numbers of 400 digits."""
+def reference(logits: list[float], config: SampleConfig, margin: str = "0") -> list[float]:
+    """The four filters, one after the other, in decimal numbers of 400 digits.
+
+    Whose top_p is all but met, within `margin`, is no example: floating point may decide either way.
+    """
     ids = range(len(logits))
     ranked = sorted(ids, key=lambda id: (-logits[id], id))
     top = logits[ranked[0]]
@@ -62,8 +65,10 @@ def reference(logits: list[float], config: SampleConfig) -> list[float]:
             ranked = ranked[: config.top_k]
         if config.top_p is not None:
             total, nucleus, mass = sum(weights[id] for id in ranked), [], Decimal(0)
+            limit = Decimal(config.top_p) * total
             for id in ranked:
-                if nucleus and mass >= Decimal(config.top_p) * total:
+                assume(mass == limit or abs(mass - limit) >= Decimal(margin) * total)
+                if nucleus and mass >= limit:
                     break
                 nucleus.append(id)
                 mass += weights[id]
@@ -77,7 +82,9 @@ def reference(logits: list[float], config: SampleConfig) -> list[float]:
 @given(logits_rows, configs)
 @settings(max_examples=300, deadline=None)
 def test_filters(logits: list[float], config: SampleConfig) -> None:
-    np.testing.assert_allclose(probabilities(np.array([logits]), config)[0], reference(logits, config), atol=1e-9)
+    np.testing.assert_allclose(
+        probabilities(np.array([logits]), config)[0], reference(logits, config, "1e-12"), atol=1e-9
+    )
 
 
 @given(extreme_rows, extreme_configs, st.floats(0, 1, exclude_max=True))

@@ -185,12 +185,13 @@ def test_what_lines_does_not_go_with(charlstm: Command, trained: Path, arguments
 def test_the_memory_does_not_grow_with_the_text(trained: Path, tmp_path: Path) -> None:
     """One very long line, and many short ones."""
     peaks = []
-    for characters in (500_000, 1_500_000):
+    for characters in (500_000, 3_500_000):
         text, scores = tmp_path / "text.txt", tmp_path / "scores.txt"
         half = characters // 2
         text.write_text("слов " * (half // 5) + "\n" + "a line\n" * (half // 7))
         peaks.append(peak(["eval", trained, text, "--lines", "--threads=1"], scores))
         assert len(scores.read_text().splitlines()) == 1 + half // 7
     assert peaks[1] < 400
-    # A line held whole adds 60 to it, all scores 14, and the blocks, if they are kept, 5.6.
-    assert peaks[1] < peaks[0] + 5
+    # A line held whole adds 180 to it, all scores 42, and the blocks, if they are kept, 17. The allocator alone
+    # makes 6 MB between two processes.
+    assert peaks[1] < peaks[0] + 12

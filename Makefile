@@ -9,7 +9,7 @@ ELSEWHERE := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=
 # The first of the cores that this shell may use.
 CORE := $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//')
 
-.PHONY: demo test test-elsewhere test-oldest torture lint data bench clean
+.PHONY: demo test test-elsewhere test-oldest torture lint data docs bench clean
 
 demo: data/python-docs.txt $(INSTALLED)
 	$(BIN)/charlstm train data/python-docs.txt --time 2m --force
@@ -53,6 +53,10 @@ data: data/python-docs.txt
 
 data/python-docs.txt: data/make.py
 	$(PYTHON) data/make.py
+
+# The tables of docs/options.md.
+docs: $(INSTALLED)
+	$(BIN)/python docs/make.py
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/throughput.py

@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterable
 import click
 import measure
 
-from charlstm import checkpoint as checkpoints
-from charlstm import dynamic, evaluate, runs
-from charlstm.cache import Cache, default_root
-from charlstm.cli import texts
+from charlstm import api
 from charlstm.config import DeviceConfig
-from charlstm.corpus import Corpus
-from charlstm.device import Device, choose
-from charlstm.dynamic import Tuning
-from charlstm.model import CharLSTM
-from charlstm.train import Training
+from charlstm.measure import dynamic, scoring
+from charlstm.measure.dynamic import Tuning
+from charlstm.measure.read import Reader, Window
+from charlstm.measure.score import Score
+from charlstm.network.device import Device, choose
+from charlstm.storage.loaded import Loaded
+from charlstm.text.cache import Cache, default_root
+from charlstm.text.corpus import Corpus
+from charlstm.training.state import Training
 
 TRIED = {
     "rate": [Tuning(rate=rate) for rate in (1e-4, 3e-4, 5e-4, 1e-3)],
@@ -34,14 +35,17 @@ TRIED = {
 }
 
 
-def load(name: str) -> tuple[checkpoints.Checkpoint, Corpus, CharLSTM]:
-    loaded = checkpoints.load(runs.find(name))
+def load(name: str) -> tuple[Loaded, Corpus]:
+    loaded = api.load(name).loaded
     cache = Cache(default_root())
-    _, held_out = texts.scored(loaded, None, None, None, cache)
-    train = texts.training(loaded, cache, "it is measured with it")
-    corpus = Corpus(loaded.source, loaded.tokenizer, train, held_out)
-    model = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights)
-    return loaded, corpus, model
+    held_out = loaded.passage(None, None, cache).split
+    train = loaded.training_text("needed to compare training", cache)
+    return loaded, Corpus(loaded.source, loaded.tokenizer, train, held_out)
+
+
+def scored(windows: Iterable[Window], corpus: Corpus) -> Score:
+    """Return the score of the held-out text, given what was read of it."""
+    return scoring.measured(windows, corpus.val, corpus.tokenizer).score
 
 
 def timed(work: Callable[[], int]) -> float:
@@ -51,7 +55,7 @@ def timed(work: Callable[[], int]) -> float:
     return characters / (time.perf_counter() - began)
 
 
-def compare(loaded: checkpoints.Checkpoint, corpus: Corpus, model: CharLSTM, rounds: int, stretch: float) -> None:
+def compare(loaded: Loaded, corpus: Corpus, rounds: int, stretch: float) -> None:
     """Print characters per second; a stretch of training lasts so many seconds."""
 
     def training(precision: str) -> Callable[[], float]:
@@ -59,22 +63,20 @@ def compare(loaded: checkpoints.Checkpoint, corpus: Corpus, model: CharLSTM, rou
         run.update(1e-3)
 
         def steps() -> int:
-            before, until = run.characters, time.perf_counter() + stretch
+            before, until = run.at.characters, time.perf_counter() + stretch
             while time.perf_counter() < until:
                 run.update(1e-3)
                 run.settle()
-            return run.characters - before
+            return run.at.characters - before
 
         return lambda: timed(steps)
 
     def plain(precision: str) -> Callable[[], float]:
-        device = Device("cpu", precision)
-        return lambda: timed(lambda: evaluate.evaluate(model, corpus.val, corpus.tokenizer, device).characters)
+        reader = Reader.of(loaded.on(Device("cpu", precision)))
+        return lambda: timed(lambda: scoring.evaluate(reader, corpus.val).characters)
 
     def learning() -> int:
-        read = dynamic.windows(model, corpus.val, corpus.train, corpus.tokenizer, Device("cpu", "fp32"))
-        *_, score = evaluate.add_up(read, corpus.val, corpus.tokenizer)
-        return score.characters
+        return scored(dynamic.windows(Reader.of(loaded), corpus.val, corpus.train), corpus).characters
 
     for precision in reversed(measure.precisions()):
         print(f"\n{precision}")
@@ -86,16 +88,15 @@ def compare(loaded: checkpoints.Checkpoint, corpus: Corpus, model: CharLSTM, rou
     )
 
 
-def sweep(corpus: Corpus, model: CharLSTM, names: Iterable[str]) -> None:
+def sweep(loaded: Loaded, corpus: Corpus, names: Iterable[str]) -> None:
     """Print what each of the tried values does to the loss, the others staying as they are."""
-    device = Device("cpu", "fp32")
-    plain = evaluate.evaluate(model, corpus.val, corpus.tokenizer, device).loss
+    reader = Reader.of(loaded)
+    plain = scoring.evaluate(reader, corpus.val).loss
     print(f"plain {plain:.4f}")
     for name in names:
         for tuning in TRIED[name]:
-            read = dynamic.windows(model, corpus.val, corpus.train, corpus.tokenizer, device, tuning)
-            *_, score = evaluate.add_up(read, corpus.val, corpus.tokenizer)
-            print(f"{name} {getattr(tuning, name):g}: {score.loss:.4f} ({score.loss / plain - 1:+.2%})", flush=True)
+            loss = scored(dynamic.windows(reader, corpus.val, corpus.train, tuning), corpus).loss
+            print(f"{name} {getattr(tuning, name):g}: {loss:.4f} ({loss / plain - 1:+.2%})", flush=True)
 
 
 @click.command()
@@ -113,16 +114,16 @@ def sweep(corpus: Corpus, model: CharLSTM, names: Iterable[str]) -> None:
 def main(name: str, rounds: int, stretch: float, swept: str | None) -> None:
     """Compare the speeds of evaluation and training."""
     choose(DeviceConfig())
-    loaded, corpus, model = load(name)
+    loaded, corpus = load(name)
     shape, train = loaded.config.model, loaded.config.train
     print(
         f"{name}: {shape.num_layers} x {shape.hidden_size}, batch {train.batch_size}, window {train.seq_length}; "
         f"{corpus.val.characters:,} characters held out"
     )
     if swept:
-        sweep(corpus, model, TRIED if swept == "all" else [swept])
+        sweep(loaded, corpus, TRIED if swept == "all" else [swept])
     else:
-        compare(loaded, corpus, model, rounds, stretch)
+        compare(loaded, corpus, rounds, stretch)
 
 
 if __name__ == "__main__":

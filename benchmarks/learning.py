@@ -25,11 +25,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from charlstm import checkpoint, evaluate
-from charlstm import corpus as corpora
 from charlstm.config import TextConfig, duration
-from charlstm.device import Device
-from charlstm.model import CharLSTM
+from charlstm.measure import scoring
+from charlstm.measure.read import Reader
+from charlstm.network.device import Device
+from charlstm.network.model import CharLSTM
+from charlstm.storage import checkpoint
+from charlstm.text import corpus as corpora
 
 COLD_BLOCKS = (64, 256)
 
@@ -77,7 +79,7 @@ def train_charlstm(
     tokenizer = loaded.tokenizer
     model = CharLSTM.from_weights(loaded.config.model, tokenizer.vocab_size, loaded.weights)
     split = corpora.load([str(path)], [], TextConfig(), tokenizer).val
-    scores = {"carried": evaluate.evaluate(model, split, tokenizer, Device("cpu", "fp32")).loss}
+    scores = {"carried": scoring.evaluate(Reader(model, tokenizer, Device("cpu", "fp32")), split).loss}
     ids = split.ids.astype(np.int64)
     for block in COLD_BLOCKS:
         scores[f"cold {block}"] = mean_nats(

@@ -51,7 +51,7 @@ SHAPES = click.option(
 
 def precisions() -> list[str]:
     """Return the precisions that the processor computes in; what is not measured is said."""
-    from charlstm.device import has_bf16
+    from charlstm.network.device import has_bf16
 
     if has_bf16("cpu"):
         return ["bf16", "fp32"]

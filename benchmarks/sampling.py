@@ -12,11 +12,11 @@ import nanogpt
 import numpy as np
 import torch
 
-from charlstm import checkpoint, runs
 from charlstm.config import ModelConfig, SampleConfig
-from charlstm.model import CharLSTM
+from charlstm.network.model import CharLSTM
+from charlstm.network.stepper import Stepper
 from charlstm.sample import Context, generate
-from charlstm.stepper import Stepper
+from charlstm.storage import checkpoint, runs
 
 CONFIG = SampleConfig(temperature=1.0)
 START, UNKNOWN = 1, 0

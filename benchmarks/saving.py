@@ -8,12 +8,14 @@ import click
 import measure
 import numpy as np
 
-from charlstm import corpus as corpora
 from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
-from charlstm.device import Device, choose
-from charlstm.runs import Run
-from charlstm.schedule import Plan
-from charlstm.train import Evaluation, Keeper, Training
+from charlstm.network.device import Device, choose
+from charlstm.storage.runs import Run
+from charlstm.text import corpus as corpora
+from charlstm.training.loop import Keeper
+from charlstm.training.plan import Plan
+from charlstm.training.records import Evaluation
+from charlstm.training.state import Training
 
 SHAPES = (
     ModelConfig(hidden_size=256),

@@ -114,11 +114,11 @@ def main(ctx: click.Context) -> None:
 @click.option("--steps", default=60)
 def measure_corpus(path: str, cache: str, steps: int) -> None:
     """Prepare a text and train a few steps on it; print the seconds of each."""
-    from charlstm import corpus as corpora
-    from charlstm.cache import Cache
     from charlstm.config import DeviceConfig, RunConfig, TextConfig, TrainConfig
-    from charlstm.device import Device, choose
-    from charlstm.train import Training
+    from charlstm.network.device import Device, choose
+    from charlstm.text import corpus as corpora
+    from charlstm.text.cache import Cache
+    from charlstm.training.state import Training
 
     choose(DeviceConfig(device="cpu"))
     began = time.perf_counter()
@@ -151,14 +151,14 @@ def measure_model(sizes: str, precision: str, steps: int) -> None:
     """Train some steps of a network; print the median seconds of a step and the number of weights."""
     import numpy as np
 
-    from charlstm import corpus as corpora
-    from charlstm import recipe
     from charlstm.config import DeviceConfig, RunConfig, TextConfig, TrainConfig
-    from charlstm.corpus import Corpus, Source
-    from charlstm.device import Device, choose
-    from charlstm.distributed import join, leave
-    from charlstm.tokenizer import CharTokenizer
-    from charlstm.train import Training
+    from charlstm.network import weights
+    from charlstm.network.device import Device, choose
+    from charlstm.network.distributed import join, leave
+    from charlstm.text import corpus as corpora
+    from charlstm.text.corpus import Corpus, Source
+    from charlstm.text.tokenizer import CharTokenizer
+    from charlstm.training.state import Training
 
     choose(DeviceConfig(device="cpu"))
     group = join("cpu")
@@ -178,7 +178,7 @@ def measure_model(sizes: str, precision: str, steps: int) -> None:
         if step >= 3:
             times.append(time.perf_counter() - began)
     if group.first:
-        print(json.dumps({"seconds": float(np.median(times)), "parameters": recipe.parameters(config.model, 96)}))
+        print(json.dumps({"seconds": float(np.median(times)), "parameters": weights.count(config.model, 96)}))
     leave(group)
 
 
@@ -211,7 +211,7 @@ def corpus(processes: Processes, megabytes: Sequence[int], folder: Path | None, 
 
 def _computable(ctx: click.Context, param: click.Parameter, precision: str | None) -> str:
     """Return the precision asked for, or the processor's faster one; refuse what it has not."""
-    from charlstm.device import has_bf16
+    from charlstm.network.device import has_bf16
 
     if precision == "bf16" and not has_bf16("cpu"):
         raise click.BadParameter("this processor has no bf16; give fp32", ctx, param)
@@ -330,10 +330,10 @@ GPU = {  # assumed, not measured: of an H200's 990e12 operations a second, 4.8e1
 @main.command()
 def predict() -> None:
     """Print what the cost model says of one large network on 1, 8 and 64 GPUs: a prediction from assumed figures."""
-    from charlstm import recipe
+    from charlstm.network import weights
 
     model, window = ModelConfig(hidden_size=2048, num_layers=4), 256
-    parameters = recipe.parameters(model, 96)
+    parameters = weights.count(model, 96)
     print(f"{model.words}, {parameters / 1e6:.0f} M parameters, window {window}")
     print("| GPUs | streams each | seconds a step | of them exchange | characters/s | of so many times one |")
     print("|---|---|---|---|---|---|")

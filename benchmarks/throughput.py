@@ -10,10 +10,10 @@ import measure
 import torch
 import torch.nn.functional as F
 
-from charlstm import corpus as corpora
 from charlstm.config import CELLS, DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
-from charlstm.device import Device, choose
-from charlstm.train import Training
+from charlstm.network.device import Device, choose
+from charlstm.text import corpus as corpora
+from charlstm.training.state import Training
 
 SHAPES = (
     ModelConfig(hidden_size=256),
@@ -99,11 +99,11 @@ def trained(training: Training, steps: int) -> Callable[[], float]:
     training.update(1e-3)
 
     def measured() -> float:
-        before, began = training.characters, time.perf_counter()
+        before, began = training.at.characters, time.perf_counter()
         for _ in range(steps):
             training.update(1e-3)
         training.settle()
-        return (training.characters - before) / (time.perf_counter() - began)
+        return (training.at.characters - before) / (time.perf_counter() - began)
 
     return measured
 

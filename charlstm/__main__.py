@@ -1,6 +1,6 @@
 """`python -m charlstm` and the console script.
 
-Nothing is imported here before Ctrl-C is taken care of: loading the command line takes a moment, and torch a second.
+Nothing is imported before Ctrl-C is handled: loading the command line takes a moment, and loading torch a second.
 """
 
 import os
@@ -10,11 +10,11 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command line and exit with its code; Ctrl-C while modules are loaded, or after the end, exits at once."""
+    """Run the command line and exit with its code; Ctrl-C during imports, or after the end, exits at once."""
     try:
         import signal
 
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored, as under nohup
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # that is, not ignored, as it is under nohup
             signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
         from charlstm.cli import run
 

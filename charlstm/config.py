@@ -1,7 +1,8 @@
 """Every setting: its default, its help and its limits, each written once.
 
-The command line makes its options from these dataclasses, a checkpoint stores them as JSON, and a `--config`
-file sets them by the same names. A value outside its limits raises `UsageError` wherever it came from.
+The command line makes its options from these dataclasses, checkpoints store them as JSON, and a `--config` file sets
+them by the same names. A value outside its limits raises `UsageError`, wherever it came from. The file is long because
+it holds every setting of every command, and nothing else does.
 """
 
 import dataclasses
@@ -26,7 +27,7 @@ class Limits:
     choices: tuple[str, ...] = ()
 
     def refusal(self, value: object) -> str | None:
-        """Return why `value` is refused, or None where it is fine."""
+        """Return why `value` is refused, or None if it is accepted."""
         if self.choices:
             return None if value in self.choices else f"must be one of {', '.join(self.choices)}"
         if isinstance(value, (int, float)):
@@ -37,7 +38,7 @@ class Limits:
                 (value <= self.at_most, "at most", self.at_most),
                 (value > self.above, "above", self.above),
                 (value < self.below, "below", self.below),
-                # A file of 64-bit numbers has to hold it.
+                # Checkpoints and generators hold 64-bit integers.
                 (not isinstance(value, int) or value < 2**63, "below", 2**63),
                 (not isinstance(value, int) or value > -(2**63), "above", -(2**63)),
             ):
@@ -49,8 +50,8 @@ class Limits:
 def option(default: Any, help: str, *, duration: bool = False, adapts: str | None = None, **limits: Any) -> Any:
     """Declare a dataclass field that is also a command-line option.
 
-    `duration` marks a number of seconds that is written as `90s`, `5m` or `2h`; `adapts` says, in place of the default,
-    what `charlstm train` chooses where the user does not.
+    `duration` marks a number of seconds that users write as `90s`, `5m` or `2h`. `adapts` says what is chosen if the
+    user sets nothing; help shows it in place of the default.
     """
     metadata = {"help": help, "duration": duration, "adapts": adapts, "limits": Limits(**limits)}
     return dataclasses.field(default=default, metadata=metadata)
@@ -88,7 +89,7 @@ def size(text: str) -> int:
 
 
 def unescaped(text: str) -> str:
-    r"""Return a text with \n, \t and \\ understood, as a shell hands them on."""
+    r"""Return a text with the escapes \n, \t and \\ replaced, which a shell passes on as they are."""
     escapes = {r"\n": "\n", r"\t": "\t", r"\\": "\\"}
     return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], text)
 
@@ -104,13 +105,13 @@ def field_type(owner: type, name: str) -> tuple[type, bool]:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A group of options; checks its own values."""
+    """A group of options that checks its own values."""
 
     def __post_init__(self) -> None:
         """Check every value against its type and limits.
 
         Raises:
-            UsageError: naming the option, the value, and what it must be.
+            UsageError: if a value does not fit; it names the option, the value, and what it must be.
         """
         for field in dataclasses.fields(self):
             if "limits" not in field.metadata:
@@ -129,9 +130,9 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Rebuild settings that `to_dict` wrote, in this version, an older or a newer one.
+        """Rebuild settings that `to_dict` wrote in this version, an older one or a newer one.
 
-        What is missing takes its default, what this version does not know is left out.
+        Missing settings take their defaults; settings that this version does not know are left out.
 
         Raises:
             UsageError: if a value does not fit.
@@ -156,48 +157,51 @@ class TextConfig(Settings):
 
     tokenizer: str = option(
         "char",
-        "char: one id a character of the training text; byte: 256 ids, any file.",
+        "char: one id for each character of the training text; byte: 256 ids, which can read any file.",
         choices=("char", "byte"),
     )
     min_count: int = option(
-        1, "Characters seen fewer times in the training text become <unk> (tokenizer char).", at_least=1
+        1, "Characters that occur less often than this in the training text become <unk> (tokenizer char).", at_least=1
     )
-    encoding: str = option("utf-8", "Encoding of the text files (a byte order mark is taken off).")
+    encoding: str = option("utf-8", "Encoding of the text files (a byte order mark is removed).")
     separator: str | None = option(
         None,
-        r"Text between two documents of a file; \n, \t and \\ are understood: --separator '\n' means a line each.",
+        r"Text that separates the documents of a file; \n, \t and \\ are understood: --separator '\n' makes every line "
+        "a document.",
     )
-    field: str | None = option(None, "The files are JSON Lines: each line's field of this name is a document.")
+    field: str | None = option(None, "Read the files as JSON Lines: this field of each line is a document.")
     val_fraction: float = option(
         0.1,
-        "Share that is held out to measure the model: the end of the text, or documents drawn from 20 and more. "
-        "No more than a million characters.",
+        "Share of the text that is held out to measure the model: its end, or randomly drawn documents if there are 20 "
+        "or more. At most a million characters.",
         above=0,
         below=1,
     )
     deduplicate: bool | None = option(
         None,
-        "Leave held-out documents that also occur in the training text out of the held-out part. "
-        "With --no-deduplicate, files that are links to others or have the same content are also read again.",
+        "Remove documents from the held-out part that also occur in the training text. "
+        "--no-deduplicate keeps them, and also reads files again that are links to others or have the same content.",
         adapts="if whole documents are held out",
     )
 
     def __post_init__(self) -> None:
-        """Check the values, and that there is one way to tell the documents apart."""
+        """Check the values, and that at most one option separates the documents."""
         super().__post_init__()
         if self.separator is not None and self.field is not None:
-            raise UsageError("--separator and --field exclude each other: a line of JSON Lines is a document already")
+            raise UsageError(
+                "--separator and --field exclude each other: in JSON Lines every line is already a document"
+            )
         if self.separator is not None and not self.between:
             raise UsageError("--separator '': give at least one character")
 
     @property
     def between(self) -> str:
-        """The separator, its escapes understood."""
+        """The separator with its escapes replaced; empty if there is none."""
         return unescaped(self.separator or "")
 
 
 CACHE_LIMIT = 10 * 10**9
-"""Bytes that all prepared corpora together may have by default."""
+"""Bytes that all prepared corpora may take together by default."""
 
 CELLS = ("lstm", "peephole", "coupled", "gru", "rnn")
 
@@ -208,8 +212,8 @@ class ModelConfig(Settings):
 
     cell: str = option(
         "lstm",
-        "Recurrence: lstm; peephole, whose gates see the cell state; coupled, with one gate to forget and to write; "
-        "gru; rnn, which has no gates and forgets.",
+        "Recurrence: lstm; peephole (its gates also see the cell state); coupled (one gate decides both what to forget "
+        "and what to write); gru; rnn (no gates, so it forgets soon).",
         choices=CELLS,
     )
     hidden_size: int = option(
@@ -217,22 +221,22 @@ class ModelConfig(Settings):
     )
     num_layers: int = option(
         1,
-        "Recurrent layers, one above the other.",
+        "Number of recurrent layers.",
         adapts="1, or 2 in a long run",
         at_least=1,
         at_most=1024,
     )
-    embedding_size: int = option(64, "Length of the vector that stands for a character.", at_least=1, at_most=65536)
+    embedding_size: int = option(64, "Size of the vector that represents a character.", at_least=1, at_most=65536)
     dropout: float = option(
         0.15,
-        "Share of the last layer's outputs that training drops; of those between layers half of it.",
+        "Share of the last layer's outputs that is dropped in training; between layers, half of that.",
         adapts="0.15 to 0.5, by epochs and size",
         at_least=0,
         below=1,
     )
     recurrent_dropout: float = option(
         0.0,
-        "Share of each layer's units that training cuts off from the recurrence.",
+        "Share of each layer's units whose recurrent connections are dropped in training.",
         adapts="0 to 0.15, by epochs and size",
         at_least=0,
         below=1,
@@ -250,8 +254,8 @@ class TrainConfig(Settings):
 
     time: float | None = option(
         None,
-        "Length of the run (90s, 1m30s, 2h): as many steps as this machine makes in it. "
-        "10m if neither --steps nor --epochs is given.",
+        "Length of the run (90s, 1m30s, 2h): as many steps as this machine manages in that time. "
+        "10m unless --steps or --epochs is given.",
         duration=True,
         above=0,
     )
@@ -259,38 +263,42 @@ class TrainConfig(Settings):
     epochs: float | None = option(None, "Length of the run in passes over the training text.", above=0)
     batch_size: int = option(
         32,
-        "Streams of text that are read side by side.",
+        "Streams of text read in parallel.",
         adapts="4 to 32, by the text's length",
         at_least=1,
         at_most=2**20,
     )
     accumulate: int = option(
         1,
-        "Parts of a step's streams that are computed one after the other, for batches larger than memory.",
+        "Compute each step in this many parts, one after the other, for batches that do not fit in memory.",
         at_least=1,
     )
     seq_length: int = option(
         64,
-        "Characters a step reads from each stream: the truncated-BPTT window.",
+        "Characters that a step reads from each stream (the truncated-BPTT window).",
         adapts="64, or 128 in a long run",
         at_least=1,
         at_most=2**20,
     )
-    learning_rate: float = option(4e-3, "Highest learning rate of AdamW.", above=0)
-    warmup: float = option(0.02, "Share of the run over which the learning rate rises.", at_least=0, below=1)
-    weight_decay: float = option(0.2, "Decoupled weight decay of the matrices.", at_least=0)
-    clip_norm: float = option(1.0, "Largest global norm of the gradient.", above=0)
+    learning_rate: float = option(4e-3, "Peak learning rate of AdamW.", above=0)
+    warmup: float = option(0.02, "Share of the run in which the learning rate rises to its peak.", at_least=0, below=1)
+    weight_decay: float = option(0.2, "Decoupled weight decay of the matrices (AdamW).", at_least=0)
+    clip_norm: float = option(1.0, "Largest norm of the whole gradient; a larger one is scaled down to it.", above=0)
     evaluations: int = option(
         10,
-        "How often in a run the held-out text is measured (fewer where --time is short for it).",
+        "How many times in a run the model is measured on the held-out text (fewer if --time is too short).",
         at_least=1,
     )
-    patience: int | None = option(None, "Stop after this many measurements without a better held-out loss.", at_least=1)
+    patience: int | None = option(
+        None, "Stop after this many measurements in a row without a better held-out loss.", at_least=1
+    )
     save_every: float = option(60.0, "Longest time between two saves.", duration=True, above=0)
-    seed: int = option(1, "Seed of everything random: same seed and steps, same model.", at_least=0, below=2**63)
+    seed: int = option(
+        1, "Seed of everything random; the same seed and number of steps give the same model.", at_least=0, below=2**63
+    )
 
     def __post_init__(self) -> None:
-        """Check the values, and that one of time, steps and epochs is set."""
+        """Check the values, and that only one of time, steps and epochs is set; time is 10 minutes if none is."""
         super().__post_init__()
         given = sum(value is not None for value in (self.time, self.steps, self.epochs))
         if given == 0:
@@ -300,24 +308,26 @@ class TrainConfig(Settings):
 
 
 MOST_THREADS = 1024
-"""OpenMP keeps a list of its threads on the stack, 130 bytes each, and the process crashes if it does not fit: a stack
-of 256 KiB holds 1,900, the usual one of 8 MiB 60,000. No machine computes faster with more than this."""
+"""OpenMP keeps a list of its threads on the stack, 130 bytes each, and crashes the process if the list does not fit: a
+stack of 256 KiB has room for 1,900 threads, the usual 8 MiB for 60,000. More than this make no machine faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceConfig(Settings):
     """Where and in which precision the network is computed."""
 
-    device: str = option("auto", "Processor to compute on.", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = option(
+        "auto", "Processor to compute on; auto takes a GPU if there is one.", choices=("auto", "cpu", "cuda", "mps")
+    )
     precision: str = option(
         "auto",
-        "Number format: auto takes bf16 where it is measured to be faster.",
+        "Number format; auto is fp32, or in training bf16 if that is measured to be faster.",
         choices=("auto", "fp32", "bf16"),
     )
     threads: int | None = option(
         None,
-        "Processor threads.",
-        adapts="one for each core; fewer if that is measured to be faster",
+        "Number of processor threads.",
+        adapts="one per core, or fewer if that is measured to be faster",
         at_least=1,
         at_most=MOST_THREADS,
     )
@@ -325,28 +335,28 @@ class DeviceConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleConfig(Settings):
-    """How the next character is chosen, and when the writing ends."""
+    """How the next character is chosen, and when a text ends."""
 
-    length: int = option(500, "New characters to write.", at_least=0)
+    length: int = option(500, "Number of new characters to write.", at_least=0)
     temperature: float = option(
-        0.8, "Below 1 safer, above 1 wilder; 0 always takes the likeliest character.", at_least=0
+        0.8, "Below 1 is safer, above 1 is wilder; 0 always takes the likeliest character.", at_least=0
     )
-    top_k: int | None = option(None, "Choose among the K likeliest characters only.", at_least=1)
+    top_k: int | None = option(None, "Choose only among the K likeliest characters.", at_least=1)
     top_p: float | None = option(
-        None, "Choose among the likeliest characters that together have probability P.", above=0, at_most=1
+        None, "Choose only among the likeliest characters whose probabilities add up to P.", above=0, at_most=1
     )
     min_p: float | None = option(
-        None, "Drop characters below P times the likeliest one's probability.", at_least=0, at_most=1
+        None, "Drop characters less likely than P times the likeliest one.", at_least=0, at_most=1
     )
-    num_samples: int = option(1, "Texts to write.", at_least=1)
+    num_samples: int = option(1, "Number of texts to write.", at_least=1)
     separator_out: str | None = option(
         None,
-        r"Text between two texts; \n, \t and \\ are understood.  [default: the run's own --separator; without one, a "
-        "blank line if any text has several lines, else a new line]",
+        r"What to write between two texts; \n, \t and \\ are understood.  [default: the run's --separator; if it has "
+        "none, a blank line if any text has several lines, else a new line]",
     )
     seed: int | None = option(
         None,
-        "Seed of the first text, the next has the next one; chosen and shown by default.",
+        "Seed of the first text; each further text takes the next number.  [default: a random one, which is shown]",
         at_least=0,
         below=2**63,
     )
@@ -354,9 +364,9 @@ class SampleConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig(Settings):
-    """How a recurrence's memory is tried."""
+    """How the memory of a recurrence is tested."""
 
-    time: float = option(120.0, "Longest time for each cell and lag.", duration=True, above=0)
+    time: float = option(120.0, "Longest time to train each cell at each lag.", duration=True, above=0)
     hidden_size: int = option(64, "Units of the network.", at_least=1, at_most=65536)
     learning_rate: float = option(5e-3, "Learning rate of AdamW.", above=0)
     seed: int = option(1, "Seed of the weights and the sequences.", at_least=0, below=2**63)
@@ -364,7 +374,7 @@ class ProbeConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """All that decides what a run computes; a checkpoint keeps it."""
+    """Everything that decides what a run computes; every checkpoint holds it."""
 
     text: TextConfig
     model: ModelConfig
@@ -379,7 +389,7 @@ class RunConfig:
         """Rebuild what `to_dict` wrote; raises `UsageError` if a part is missing or a value does not fit."""
         if not all(isinstance(values.get(part), dict) for part in ("text", "model", "train")):
             raise UsageError("the configuration does not have the parts text, model and train")
-        # A run begun before there was this setting goes on with the text it had, duplicates included.
+        # A run that is older than this setting goes on with the text it had, duplicates included.
         return cls(
             text=TextConfig.from_dict({"deduplicate": False} | values["text"]),
             model=ModelConfig.from_dict(values["model"]),

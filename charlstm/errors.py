@@ -1,8 +1,7 @@
-"""What a user can mend: each kind of error with its exit code.
+"""The errors a user can do something about, each kind with its exit code.
 
-The message of every error is one line: what is wrong, where, and the remedy. What a user can do about a text depends on
-the command that reads it: so such an error names each remedy with the option it takes, and a command offers those whose
-option it has.
+Every message is one line: what is wrong, where, and what to do. The remedy can depend on the command: an error about a
+text lists its remedies by the option that each one needs, and a command offers those whose option it has.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,15 +11,15 @@ class CharLSTMError(Exception):
     """A failure the user can do something about; the base of all others (exit code 1).
 
     Args:
-        fact: what is wrong, and where; the remedy too, if it is always the same.
-        remedies: what to do about it, by the command-line option that this takes.
-        otherwise: what to do if there is none of these options.
+        fact: what is wrong, and where; also the remedy, if it is always the same.
+        remedies: what to do about it, by the command-line option that each remedy needs.
+        otherwise: what to do if the command has none of these options.
     """
 
     exit_code = 1
 
     def __init__(self, fact: str, *, remedies: Mapping[str, str] | None = None, otherwise: str = "") -> None:
-        """Take a message; without `offer` it names every remedy."""
+        """Take the parts of the message; it names every remedy until `offer` is called."""
         super().__init__(fact)
         self.fact = fact
         self._remedies = remedies or {}
@@ -28,11 +27,11 @@ class CharLSTMError(Exception):
         self._options: Collection[str] = self._remedies
 
     def offer(self, options: Collection[str]) -> None:
-        """Name from now on only the remedies that these options allow."""
+        """From now on, name only the remedies that need one of these options."""
         self._options = options
 
     def __str__(self) -> str:
-        """Return the message, in one line."""
+        """Return the message, on one line."""
         remedies = [words for option, words in self._remedies.items() if option in self._options]
         return "; ".join(filter(None, (self.fact, ", or ".join(remedies) or self._otherwise)))
 
@@ -42,14 +41,14 @@ class DivergedError(CharLSTMError):
 
 
 class OutOfMemoryError(CharLSTMError):
-    """The machine, or a limit set to this process, has less memory than the command needs."""
+    """The command needs more memory than the machine has, or than this process may use."""
 
     def __init__(self) -> None:
-        """Say what to do if no option makes the command need less."""
+        """Name a remedy for commands without an option that saves memory."""
         super().__init__("out of memory", otherwise="close other programs, or give a smaller text")
 
     def offer(self, options: Collection[str]) -> None:
-        """Name those of a command's options with which it needs less memory."""
+        """From now on, name those of the command's options that save memory."""
         *others, last = [option for option in _SMALLER if option in options] or [""]
         if last:
             named = f"{', '.join(others)} or {last}" if others else last
@@ -78,5 +77,5 @@ class InputOutputError(CharLSTMError):
 
 
 def os_reason(error: OSError) -> str:
-    """Return the system's own words for an `OSError`, without the path it repeats."""
+    """Return the system's own words for an `OSError`, without the path that it repeats."""
     return (error.strerror or str(error)).lower()

@@ -1,4 +1,4 @@
-"""From logits to text: the filters, `generate`, which yields ids, and `write`, which yields text.
+"""From logits to text: the filters; `generate`, which yields ids; and `write`, which yields text.
 
 The filters apply in this order: temperature, top-k, top-p, min-p. Ties are broken in favour of the lower id.
 """
@@ -7,43 +7,43 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from charlstm.config import SampleConfig
 from charlstm.errors import DataError, UsageError
-from charlstm.stepper import Stepper
-from charlstm.tokenizer import Tokenizer
+from charlstm.network.stepper import Engine
+from charlstm.text.tokenizer import Tokenizer
 
 Floats = npt.NDArray[np.floating[Any]]
 
 TOGETHER = 64
-"""Texts to write side by side: more are hardly faster, and the first one is longer in coming."""
+"""Texts to write side by side: more are hardly faster, and delay the first one."""
 _DRAWS = 256  # random numbers drawn at a time
 _SEEDS = 2**63
 
 
 class Context:
-    """What some streams have read: the state after it, and the scores of what comes next."""
+    """What a number of streams have read: the state after it, and the scores of the next character."""
 
-    def __init__(self, stepper: Stepper, streams: int = 1) -> None:
-        """Begin before the first character of a text."""
+    def __init__(self, engine: Engine, streams: int = 1) -> None:
+        """Start before the first character of a text."""
         self.streams = streams
-        self._stepper = stepper
+        self._engine = engine
         self._single = streams == 1
         rows = None if self._single else streams
-        self._state = stepper.zero_state(rows)
+        self._state = engine.zero_state(rows)
         self._output: Any = None
-        pace = stepper.pace(rows)
+        pace = engine.pace(rows)
         self._stepping = pace or contextlib.nullcontext()
         self._scoring = pace.held if pace else contextlib.nullcontext()
 
     def read(self, ids: Any) -> None:
-        """Go one character further in every stream: ids is (N,)."""
+        """Read one character in every stream: ids is (N,)."""
         with self._stepping:
-            self._output, self._state = self._stepper.step(ids[0] if self._single else ids, self._state)
+            self._output, self._state = self._engine.step(ids[0] if self._single else ids, self._state)
 
     def prefill(self, ids: Sequence[int]) -> None:
         """Read the same prompt in every stream."""
@@ -51,16 +51,16 @@ class Context:
             self.read([int(id)] * self.streams)
 
     def logits(self) -> Floats:
-        """Return the scores of the next character, (N, V); only after something was read."""
+        """Return the scores of the next character, (N, V); something must have been read before."""
         with self._scoring:
-            logits = self._stepper.logits(self._output)
+            logits = self._engine.logits(self._output)
         array: Floats = logits if isinstance(logits, np.ndarray) else logits.float().cpu().numpy()
         return array[None] if self._single else array
 
     def branch(self, streams: int) -> "Context":
-        """Return as many streams that go on from what this one has read; it is not changed by what they read."""
+        """Return a context of `streams` streams that continue from what this one has read; this one does not change."""
         assert self._single, "a text branches from one stream"
-        branches = Context(self._stepper, streams)
+        branches = Context(self._engine, streams)
         branches._output, branches._state = self._output, self._state
         if streams > 1:
             branches._state = [tuple(_repeated(part, streams) for part in layer) for layer in self._state]
@@ -69,33 +69,35 @@ class Context:
 
 
 def _repeated(array: Any, times: int) -> Any:
-    """Return an array (H,) as rows, (N, H)."""
+    """Return an array (H,) repeated as the rows of (N, H)."""
     return array[None].repeat(times, 0) if isinstance(array, np.ndarray) else array[None].repeat(times, 1)
 
 
-def weigh(logits: Floats, config: SampleConfig) -> npt.NDArray[np.float64]:
-    """Return how likely each next character is after the filters, (N, V): its weight, the likeliest one's being 1.
+def weigh(logits: Floats, config: SampleConfig, never: Sequence[int] = ()) -> npt.NDArray[np.float64]:
+    """Return a weight for each next character after the filters, (N, V), relative to 1 for the likeliest.
 
-    The weights of a row whose scores are not numbers, or all -inf, are not numbers.
+    If the scores of a row contain NaN, or are all -inf, its weights are NaN.
 
     Args:
-        logits: (N, V); -inf for what must never be chosen.
-        config: its temperature, top_k (Fan et al. 2018), top_p (Holtzman et al. 2020) and min_p (Nguyen et al. 2024).
+        logits: (N, V); not changed.
+        config: sets temperature, top_k (Fan et al. 2018), top_p (Holtzman et al. 2020) and min_p (Nguyen et al. 2024).
+        never: ids that must not be chosen.
     """
     scores = logits.astype(np.float64)
+    scores[:, list(never)] = -np.inf
     top = scores.max(-1, keepdims=True)
     if config.temperature == 0:
         greedy = np.zeros_like(scores)
         greedy[np.arange(len(scores)), scores.argmax(-1)] = np.where(top[:, 0] > -np.inf, 1, np.nan)
         return greedy
-    if not np.isfinite(top).all():  # infinity less infinity is no number, but here it is certainty
+    if not np.isfinite(top).all():  # infinity minus infinity is NaN, but an infinite score means certainty
         scores = np.where(top == np.inf, np.where(scores == np.inf, 0, -np.inf), scores)
         top = np.where(top == np.inf, 0, top)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         below = (scores - top) / config.temperature
         weights: npt.NDArray[np.float64] = np.exp(below)
     if config.top_k is not None or config.top_p is not None:
-        # Ranked by their scores: at a very high or low temperature weights that are not equal become so.
+        # Rank by scores, because a very high or low temperature makes different weights equal.
         order = np.argsort(-scores, axis=-1, kind="stable")
         ranked = np.take_along_axis(weights, order, -1)
         if config.top_k is not None:
@@ -110,14 +112,14 @@ def weigh(logits: Floats, config: SampleConfig) -> npt.NDArray[np.float64]:
 
 
 def draw(weights: Floats, uniforms: Floats) -> npt.NDArray[np.intp]:
-    """Return an id a row, by inverting the cumulative distribution.
+    """Return an id for each row, drawn by inverting the cumulative distribution.
 
     Args:
         weights: (N, V), not negative; an id is drawn in proportion to its weight.
         uniforms: (N,), in [0, 1).
 
     Raises:
-        DataError: if there is nothing to draw from in a row.
+        DataError: if a row has no positive weight.
     """
     totals = weights.cumsum(-1, dtype=np.float64)
     if not (totals[:, -1] > 0).all():
@@ -126,35 +128,45 @@ def draw(weights: Floats, uniforms: Floats) -> npt.NDArray[np.intp]:
     return ids
 
 
+class Drawn(NamedTuple):
+    """The next id of every stream."""
+
+    ids: npt.NDArray[np.intp]  # (N,)
+    logits: Floats  # (N, V), the scores from which they were drawn, before the filters
+
+
 def generate(
     context: Context, config: SampleConfig, seeds: Sequence[int], never: Sequence[int] = ()
-) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield the next id of every stream, (N,), without end; the context has read each id when it is yielded.
+) -> Iterator[Drawn]:
+    """Yield the next id of every stream, endlessly; when an id is yielded, the context has already read it.
 
     Args:
-        context: has read the prompt.
+        context: must have read the prompt.
         config: the filters.
-        seeds: one a stream, so that a stream does not depend on how many run beside it.
-        never: ids that are not chosen.
+        seeds: one per stream, so that no stream depends on how many others there are.
+        never: ids that must not be chosen.
     """
     generators = [np.random.default_rng(seed) for seed in seeds]
     while True:
         for uniforms in np.stack([generator.random(_DRAWS) for generator in generators], -1):
             logits = context.logits()
-            logits[:, list(never)] = -np.inf
-            ids = draw(weigh(logits, config), uniforms)
+            ids = draw(weigh(logits, config, never), uniforms)
             context.read(ids)
-            yield ids
+            yield Drawn(ids, logits)
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A bit of text as it comes out of one stream."""
+    """A piece of text from one stream."""
 
     stream: int
     text: str
     stopped: str | None = None
-    """On a stream's last piece: why it ended, `length`, `stop`, `end` (of a document) or `interrupted`."""
+    """Set on a stream's last piece: why it ended, `length`, `stop`, `end` (of a document) or `interrupted`."""
+    logprob: float | None = None
+    """Natural logarithm of the probability that the model gave to the drawn id, if requested."""
+    top: tuple[tuple[int, float], ...] = ()
+    """The likeliest ids and their log-probabilities, if requested."""
 
 
 def write(
@@ -164,11 +176,16 @@ def write(
     seed: int,
     stops: Sequence[str] = (),
     interrupted: Callable[[], bool] = lambda: False,
+    *,
+    top: int | None = None,
 ) -> Iterator[Piece]:
-    """Yield text until every stream has written `config.length` characters, or one of `stops`, which is left out, or
-    has come to the end of its document, or until `interrupted()`: then the context has read what was yielded.
+    """Yield text until every stream has ended.
 
-    Stream n is seeded with `seed` + n.
+    A stream ends after `config.length` characters, at one of `stops` (which is left out), at the end of its document,
+    or if `interrupted()` returns True; the context has then read what was yielded.
+
+    Stream n is seeded with `seed` + n. If `top` is given, every drawn id yields a piece, which says how likely the id
+    was and which `top` ids were likeliest; the text of such a piece may be empty.
 
     Raises:
         DataError: if the model's scores are not numbers.
@@ -182,13 +199,16 @@ def write(
         yield from (Piece(number, "", "length") for number in going)
         return
     seeds = [(seed + number) % _SEEDS for number in going]
-    for ids in generate(context, config, seeds, tokenizer.never):
+    for drawn in generate(context, config, seeds, tokenizer.never):
         for number in tuple(going):
-            stream = streams[number]
-            text = stream.add(int(ids[number]))
+            stream, id = streams[number], int(drawn.ids[number])
+            text = stream.add(id)
             if stream.stopped:
                 going.remove(number)
-            if text or stream.stopped:
+            if top is not None:
+                likely = log_probabilities(drawn.logits[number])
+                yield Piece(number, text, stream.stopped, float(likely[id]), _likeliest(likely, top))
+            elif text or stream.stopped:
                 yield Piece(number, text, stream.stopped)
         if going and interrupted():
             yield from (Piece(number, streams[number].held, "interrupted") for number in going)
@@ -197,8 +217,21 @@ def write(
             return
 
 
+def log_probabilities(logits: Floats) -> npt.NDArray[np.float64]:
+    """Return the natural logarithms of the probabilities that these scores represent, (..., V)."""
+    scores = logits.astype(np.float64)
+    scores -= scores.max(-1, keepdims=True)
+    likely: npt.NDArray[np.float64] = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    return likely
+
+
+def _likeliest(likely: npt.NDArray[np.float64], count: int) -> tuple[tuple[int, float], ...]:
+    """Return the likeliest ids and their log-probabilities; ties are broken in favour of the lower id."""
+    return tuple((int(id), float(likely[id])) for id in np.argsort(-likely, kind="stable")[:count])
+
+
 class _Stream:
-    """The text of one stream: holds back what may yet become a stop text, and counts characters."""
+    """The text of one stream: counts characters, and holds back what may turn out to be a stop text."""
 
     def __init__(self, tokenizer: Tokenizer, length: int, stops: Sequence[str]) -> None:
         self._decoder = tokenizer.stream()
@@ -206,11 +239,11 @@ class _Stream:
         self._left = length
         self._stops = stops
         self.held = ""
-        """What may yet become a stop text."""
+        """Text that may be the beginning of a stop text."""
         self.stopped: str | None = None
 
     def add(self, id: int) -> str:
-        """Return the text that can be shown now that `id` has come."""
+        """Add an id, and return the text that can be shown now."""
         if id == self._end_id:
             self.stopped = "end"
             return self.held
@@ -234,5 +267,5 @@ class _Stream:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest end of `text` that begins `stop`."""
+    """Return the length of the longest suffix of `text` that is a prefix of `stop`, shorter than `stop` itself."""
     return next(size for size in range(min(len(text), len(stop) - 1), -1, -1) if text.endswith(stop[:size]))

@@ -5,7 +5,7 @@ import shlex
 
 
 def quoted(word: str) -> str:
-    """Return `word` so that a shell reads it as one word; what cannot be printed is spelled as escapes in `$'...'`."""
+    """Return `word` quoted so that a shell reads it as one word, with unprintable characters escaped in `$'...'`."""
     if word.isprintable():
         return shlex.quote(word)
     return "$'" + "".join(map(_escaped, word)) + "'"
@@ -18,12 +18,12 @@ def _escaped(character: str) -> str:
 
 
 def command(name: str, /, *arguments: str, **options: str | bool | None) -> str:
-    """Return the command line of a charlstm command, whatever its words are.
+    """Return a charlstm command line; arguments and options may contain any characters.
 
     Args:
-        name: of the command, such as `sample`.
-        arguments: they follow `--` if one of them could be taken for an option.
-        options: by name, `_` for `-`; True stands for a flag, and None leaves an option out.
+        name: the command, such as `sample`.
+        arguments: placed after `--` if one of them could be taken for an option.
+        options: by name, with `_` for `-`; True makes a flag, and None or False leaves the option out.
     """
     words = ["charlstm", name]
     for option, value in options.items():

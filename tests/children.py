@@ -18,7 +18,7 @@ from typing import Any
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        *("charlstm.cli", "charlstm.train", "charlstm.plan", "charlstm.console"),
+        *("charlstm.cli", "charlstm.training.start", "charlstm.show.training", "charlstm.cli.stop"),
         *("torch._dynamo", "torch.distributed.nn"),
     ]
 )
@@ -56,8 +56,8 @@ def _run(
     os.environ.update(environment)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests themselves may run under nohup
     sys.stdout, sys.stderr = (file.open("w") for file in files)
-    from charlstm import durable
     from charlstm.cli import run
+    from charlstm.storage import durable
 
     write = durable.write
 

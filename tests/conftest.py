@@ -1,6 +1,7 @@
 """Real text that every Python carries, and small runs trained on it."""
 
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,16 +10,17 @@ from pydoc_data.topics import topics
 import pytest
 from hypothesis import settings
 
-from charlstm.threads import wait_politely
+from charlstm.network.threads import wait_politely
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell has started these tests in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 wait_politely()  # before torch is loaded: so that these tests take no multiple of their time beside another program
 
-from charlstm.cache import Cache  # noqa: E402
-from charlstm.cells import CELLS  # noqa: E402
 from charlstm.cli import run  # noqa: E402
-from charlstm.device import has_bf16, use_threads  # noqa: E402
+from charlstm.network.cells import CELLS  # noqa: E402
+from charlstm.network.device import has_bf16, use_threads  # noqa: E402
+from charlstm.text.cache import Cache  # noqa: E402
+from charlstm.text.tokenizer import CharTokenizer  # noqa: E402
 
 # No promise about a machine's speed, nor about its load.
 settings.register_profile("charlstm", deadline=None)
@@ -67,6 +69,12 @@ def empty(folder: Path) -> Cache:
     cache = Cache(folder / "cache")
     cache.clear()
     return cache
+
+
+def fitted(text: str, min_count: int = 1, *, framed: bool = False) -> CharTokenizer:
+    """Return the tokenizer of the characters that occur in `text` at least `min_count` times."""
+    known = [character for character, count in Counter(text).items() if count >= min_count]
+    return CharTokenizer(sorted(known), framed=framed)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The house rules: who may import whom, what starts without torch, and that everything explains itself."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -14,84 +15,37 @@ from charlstm.cli import cli
 PACKAGE = Path(charlstm.__file__).parent
 
 RANKS = {
-    "__main__": 9,
-    "cli": 8.3,
-    "cli.train": 8.2,
-    "cli.sample": 8.2,
-    "cli.eval": 8.2,
-    "cli.info": 8.2,
-    "cli.probe": 8.2,
-    "cli.cache": 8.2,
-    "cli.texts": 8.1,
-    "cli.options": 8.1,
-    "cli.origins": 8.05,
-    "cli.kinds": 8,
-    "cli.interrupts": 8,
-    "cli.memory": 8,
-    "console": 7,
-    "plan": 6.5,
-    "clock": 6.2,
-    "train": 6,
-    "analysis.reach": 6.1,
-    "analysis.structure": 6.1,
-    "analysis.baselines": 6.1,
-    "analysis.failures": 6,
-    "analysis.novelty": 6,
-    "analysis.ngram": 6,
-    "analysis.probe": 6,
-    "analysis": 6,
-    "dynamic": 5.1,
-    "lines": 5.1,
-    "evaluate": 5,
-    "recipe": 4.5,
-    "schedule": 2,
-    "runs": 4.5,
-    "batches": 4,
-    "checkpoint": 4,
-    "sample": 4,
-    "corpus": 3,
-    "model": 3,
-    "layers": 2.5,
-    "files": 2.5,
-    "repeats": 2.5,
-    "cache": 2,
-    "stepper": 3,
-    "blas": 2,
-    "tokenizer": 2,
-    "cells": 2,
-    "device": 2,
-    "distributed": 2,
-    "config": 1,
-    "durable": 1,
-    "threads": 1.5,
     "errors": 0,
     "shell": 0,
-    "": -1,  # the package itself: its version
+    "config": 1,
+    "text": 2,
+    "network": 2,
+    "storage": 3,
+    "sample": 4,
+    "measure": 5,
+    "export": 5,
+    "training": 6,
+    "api": 7,
+    "show": 8,
+    "cli": 9,
+    "__main__": 10,
 }
-WITHOUT_TORCH = {
-    "cells",
-    "tokenizer",
-    "checkpoint",
-    "sample",
-    "stepper",
-    "runs",
-    "shell",
-    "blas",
-    "corpus",
-    "files",
-    "repeats",
-    "cache",
-    "batches",
-    "config",
-    "durable",
-    "errors",
-    "recipe",
-    "schedule",
-    "threads",
-    "analysis.ngram",
-    "analysis.baselines",
-    "analysis.novelty",
+"""Of each folder and file of the package: it imports only what has a lower rank; the package itself is its face."""
+WITH_TORCH = {
+    *("network.device", "network.layers", "network.model"),
+    *(
+        "measure.read",
+        "measure.scoring",
+        "measure.evaluation",
+        "measure.dynamic",
+        "measure.lines",
+        "measure.by_character",
+        "measure.reach",
+    ),
+    *("measure.structure", "measure.probe"),
+    *("training.loop", "training.state", "training.clock", "training.calibration", "training.start"),
 }
+"""What imports torch as it is loaded; everything else waits until it computes with it."""
 
 
 def module_name(path: Path) -> str:
@@ -102,6 +56,7 @@ def module_name(path: Path) -> str:
 FILES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
 
 
+@functools.cache
 def imports(path: Path) -> list[tuple[str, bool]]:
     """Return every module that a file imports, and whether it does so as it is loaded itself."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -126,21 +81,62 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     return found
 
 
-def test_every_file_has_a_rank() -> None:
-    assert set(FILES) == set(RANKS)
+def place(name: str) -> str:
+    """Return the folder or file of the package that a module belongs to."""
+    return name.split(".", maxsplit=1)[0]
 
 
-@pytest.mark.parametrize("name", sorted(set(RANKS) - {""}))
+def within(name: str) -> list[tuple[str, bool]]:
+    """Return the modules of the package that one of them imports, and whether it does so as it is loaded itself."""
+    return [
+        (imported.removeprefix("charlstm").lstrip("."), loaded)
+        for imported, loaded in imports(FILES[name])
+        if imported.split(".")[0] == "charlstm"
+    ]
+
+
+def test_every_place_has_a_rank() -> None:
+    assert {place(name) for name in FILES} - {""} <= set(RANKS)
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - {""}))
 def test_imports_go_down(name: str) -> None:
-    for imported, _ in imports(FILES[name]):
-        if imported.split(".")[0] == "charlstm":
-            target = imported.removeprefix("charlstm").lstrip(".")
-            assert RANKS[target] < RANKS[name], f"{name} imports {target}"
+    for imported, _ in within(name):
+        if imported and place(imported) != place(name):
+            assert RANKS[place(imported)] < RANKS[place(name)], f"{name} imports {imported}"
 
 
-@pytest.mark.parametrize("name", sorted(WITHOUT_TORCH))
-def test_no_torch_at_module_level(name: str) -> None:
-    assert not [module for module, loaded in imports(FILES[name]) if loaded and module.split(".")[0] == "torch"]
+def test_no_circles() -> None:
+    # The package itself hands on what is loaded later.
+    below = {name: {imported for imported, _ in within(name)} - {name, ""} for name in set(FILES) - {""}}
+    while free := {name for name, imported in below.items() if not imported & set(below)}:
+        below = {name: imported for name, imported in below.items() if name not in free}
+    assert not below
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_folder_says_what_it_is(name: str) -> None:
+    """In at most six lines."""
+    if FILES[name].name == "__init__.py" and name not in {"", "cli"}:
+        (docstring,) = ast.parse(FILES[name].read_text(encoding="utf-8")).body
+        assert isinstance(docstring, ast.Expr)
+        assert len(ast.unparse(docstring).splitlines()) <= 6
+
+
+@functools.cache
+def loads_torch(name: str) -> bool:
+    """Return whether a module loads torch as it is loaded itself, or what it then imports does."""
+    for imported, loaded in imports(FILES[name]):
+        inside = imported.removeprefix("charlstm").lstrip(".")
+        if loaded and (
+            imported.split(".")[0] == "torch" or (inside in FILES and inside != name and loads_torch(inside))
+        ):
+            return True
+    return False
+
+
+def test_what_loads_torch() -> None:
+    assert {name for name in FILES if loads_torch(name)} == WITH_TORCH
 
 
 def modules_after(code: str) -> set[str]:

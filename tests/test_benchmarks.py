@@ -66,7 +66,7 @@ def test_throughput(script: Script, tmp_path: Path) -> None:
 
 
 def test_without_bf16_the_rest_is_measured(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charlstm.device.has_bf16", lambda _: False)
+    monkeypatch.setattr("charlstm.network.device.has_bf16", lambda _: False)
     printed = script("throughput", *TINY, "--steps=1")
     assert "no bf16: fp32 only" in printed
     assert re.findall("embedding 64, (....)", printed) == ["fp32"]

@@ -1,5 +1,10 @@
-"""What the pages say: every command in them works, the numbers of docs/memory.md, what docs/evaluation.md must name."""
+"""What the pages say: every command and example works, tables of options and keys are complete, links lead somewhere.
 
+And the numbers of docs/memory.md, and what docs/evaluation.md must name. The file is long because one run serves the
+tests of all pages.
+"""
+
+import importlib.util
 import io
 import json
 import math
@@ -7,16 +12,22 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import click
 import numpy as np
 import pytest
-from conftest import Command
 
-from charlstm import cells
 from charlstm.cli import cli, run
+from charlstm.cli.kinds import key, refusal
+from charlstm.errors import CharLSTMError, DataError, InputOutputError, UsageError
+from charlstm.network import cells
+from tests.conftest import Command
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -24,16 +35,15 @@ else:
     from backports import zstd
 
 ROOT = Path(__file__).parent.parent
-PAGES = [
-    "README.md",
-    "checkpoints/README.md",
-    "data/README.md",
-    "docs/evaluation.md",
-    "docs/memory.md",
-    "docs/scaling.md",
-]
+DOCS = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").glob("*.md"))
+PAGES = ["README.md", "checkpoints/README.md", "data/README.md", *DOCS]
 PROGRAMS = ("charlstm", "make", "pip", "python", "sha256sum", "torchrun")
 PAGE = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+PROSE = " ".join(PAGE.split())  # wherever its lines break
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def sigmoid(x: float) -> float:
@@ -51,7 +61,7 @@ def test_the_worked_step() -> None:
     rows = table("gate")
     assert [row[0] for row in rows] == list(cells.CELLS["lstm"].gates)
     w, u, b = (np.array([float(row[column]) for row in rows]) for column in (1, 2, 3))
-    h_after, c_after = cells.lstm(w * x + b, u * h, (np.array([h]), np.array([c])))
+    h_after, c_after = cells.CELLS["lstm"].step(w * x + b, u * h, (np.array([h]), np.array([c])))
     assert [float(row[4]) for row in rows] == pytest.approx(w * x + u * h + b, abs=5e-5)
     shown = [float(row[5].split()[1]) for row in rows]
     pre = w * x + u * h + b
@@ -59,24 +69,79 @@ def test_the_worked_step() -> None:
     assert shown == pytest.approx([i, f, g, o], abs=5e-5)
     assert f"c = {f:.4f} * {c} + {i:.4f} * {g:.4f} = {c_after[0]:.4f}" in PAGE
     assert re.search(rf"h = {o:.4f} \* tanh\({c_after[0]:.4f}\) += {h_after[0]:.4f}", PAGE)
-    assert f"0.8022^10 = {f**10:.4f}" in PAGE
-    assert f"would keep {0.99**10:.4f}" in PAGE
-    assert f"f = {sigmoid(1):.4f} at rest" in PAGE
-    assert f"up to {math.log(999):.4f}, f = {sigmoid(math.log(999)):.4f}" in PAGE
+    assert f"0.8022^10 = {f**10:.4f}" in PROSE
+    assert f"would keep {0.99**10:.4f}" in PROSE
+    assert f"f = {sigmoid(1):.4f} at rest" in PROSE
+    assert f"up to {math.log(999):.4f}, f = {sigmoid(math.log(999)):.4f}" in PROSE
 
 
 def test_the_powers() -> None:
     for u, *powers in table("u"):
         assert powers == [f"{float(u) ** lag:.1e}" for lag in (10, 100, 1000)]
-    assert f"a gradient of norm {1.1**100:.1e}" in PAGE
-    assert f"multiplied by\n{1 / 1.1**100:.1e}" in PAGE
+    assert f"a gradient of norm {1.1**100:.1e}" in PROSE
+    assert f"multiplied by {1 / 1.1**100:.1e}" in PROSE
 
 
 def test_the_page_on_evaluation_explains_every_option() -> None:
-    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    page = read("docs/evaluation.md")
     of_all_commands = {"--device", "--threads", "--cache", "--cache-limit", "--config", "--debug", "--encoding"}
     options = {option for parameter in cli.commands["eval"].params for option in parameter.opts if option[0] == "-"}
     assert [option for option in sorted(options - of_all_commands) if option not in page] == []
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    """The program that writes the tables of options."""
+    spec = importlib.util.spec_from_file_location("docs_make", ROOT / "docs" / "make.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_options_is_up_to_date(script: ModuleType) -> None:
+    page = read("docs/options.md")
+    assert script.page(page) == page, "run `make docs`"
+
+
+def test_the_page_of_options_has_every_option_with_its_help() -> None:
+    sections = re.split(r"^## ", read("docs/options.md"), flags=re.MULTILINE)
+    by_name = {section.partition("\n")[0]: section for section in sections}
+    for name, command in cli.commands.items():
+        for option in command.params:
+            if isinstance(option, click.Option) and not option.hidden:
+                rows = [row for row in (by_name["Every command"] + by_name[name]).splitlines() if row[0:1] == "|"]
+                (row,) = [row for row in rows if f"`{max(option.opts, key=len)}`" in row.split("|")[1]]
+                first_words = (option.help or "").split("\\")[0].split("  [")[0].split("<")[0]
+                assert first_words in row.replace("\\*", "*")
+
+
+def test_the_configuration_file_on_the_page_of_options() -> None:
+    (block,) = re.findall("```toml\n(.*?)```", read("docs/options.md"), re.DOTALL)
+    for command, values in tomllib.loads(block).items():
+        known = {key(parameter): parameter for parameter in cli.commands[command].params}
+        for name, value in values.items():
+            assert refusal(known[name], value) is None
+
+
+def anchors(page: str) -> set[str]:
+    """Return what a link to a heading of a page ends with, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", [*PAGES, "CHANGELOG.md", "benchmarks/README.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", read(name)):
+        page = (ROOT / name).parent / target if target else ROOT / name
+        assert page.exists(), target
+        assert not anchor or anchor in anchors(page.read_text(encoding="utf-8")), f"{target}#{anchor}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    assert {Path(name).name for name in DOCS} - {"README.md"} <= set(
+        re.findall(r"\]\((\w+\.md)\)", read("docs/README.md"))
+    )
 
 
 # A tiny network, and lengths to suit, stand in for what a reader has; everything else runs as it is printed.
@@ -94,12 +159,20 @@ TINY = {
 LENGTHS = {"--time", "--epochs", "--steps", "--length"}  # left out; instead of them
 STEPS, MORE_STEPS = 3, 5  # of `charlstm train`, and with --resume
 LAG = 3  # instead of those that `charlstm probe` tries for minutes
-PLACES = {"CHECKPOINT": "python-docs", "CKPT": "python-docs", "TEXT": "other.txt", "NAME": "python-docs", "X": "gru"}
+NAMES = {"charlstm train", "charlstm score"}  # mentions of a command, which needs a text
+PLACES = {
+    "COMMAND": "info",
+    "CHECKPOINT": "python-docs",
+    "CKPT": "python-docs",
+    "TEXT": "other.txt",
+    "NAME": "python-docs",
+    "X": "coupled",
+}
 OTHERS = {
     "pip": "installs packages",
     "python": "measures for minutes",
     "sha256sum": "is another program, and its text is not there",
-    "torchrun": "starts several processes; tests/test_distributed.py does",
+    "torchrun": "starts several processes; tests/network/test_distributed.py does",
 }
 
 
@@ -168,10 +241,10 @@ def demo(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("data", "poems"):
         (folder / name).mkdir()
     (folder / "data" / "python-docs.txt").write_text(text[:60_000], encoding="utf-8", newline="")
-    own = text[60_000:70_000]
+    own = text[60_000:120_000]
     for name in ("corpus.txt", "letters.txt", "poems/one.txt", "poems/two.txt"):
         (folder / name).write_text(own, encoding="utf-8", newline="")
-    (folder / "other.txt").write_text(text[70_000:75_200], encoding="utf-8", newline="")
+    (folder / "other.txt").write_text(text[120_000:125_200], encoding="utf-8", newline="")
     (folder / "names.txt").write_text("\n".join(sorted(set(own.split()))), encoding="utf-8")
     (folder / "texts.txt").write_text(own[:500], encoding="utf-8")
     lines = "".join(json.dumps({"text": own[at : at + 200]}) + "\n" for at in range(0, 6000, 200))
@@ -189,17 +262,23 @@ def demo(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PAGES)
-def test_every_command_works_after_make_demo(
-    charlstm: Command, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+@pytest.fixture
+def after_demo(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own in which `make demo` was called."""
     shutil.copytree(demo, tmp_path, dirs_exist_ok=True)
     for variable, value in TINY.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.setenv("CHARLSTM_CACHE", str(tmp_path / "cache"))  # which may be cleared
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for line in commands((ROOT / name).read_text(encoding="utf-8")):
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_works_after_make_demo(
+    charlstm: Command, after_demo: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    makefile = read("Makefile")
+    for line in commands(read(name)):
         (program, *arguments), source = words(line)
         if program == "make":
             assert f"\n{arguments[0]}:" in makefile, line
@@ -208,16 +287,133 @@ def test_every_command_works_after_make_demo(
         if program != "charlstm":
             assert program == "make" or program in OTHERS, line
             continue
-        if any(word.startswith("[") for word in arguments):
+        if line in NAMES or any(word.startswith("[") for word in arguments):
             continue  # a synopsis
         typed = b"The value\n" if source is None else Path(source).read_bytes()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed)))
         if arguments[:2] == ["train", "--resume"]:  # with no new length: for a run that was cut short
-            (tmp_path / "checkpoints" / "python-docs" / "last.safetensors").unlink()
+            (after_demo / "checkpoints" / "python-docs" / "last.safetensors").unlink()
         outcome = charlstm(*shortened(arguments))
-        scores_its_own = arguments[:2] == ["eval", "shakespeare"] and (arguments[2:] or ["-"])[0].startswith("--")
-        if scores_its_own or "data/tinyshakespeare.txt" in arguments or line == "charlstm eval shakespeare":
+        of_shakespeare = arguments[:2] in (["eval", "shakespeare"], ["reach", "shakespeare"])
+        scores_its_own = of_shakespeare and (arguments[2:] or ["--"])[0].startswith("--")
+        if scores_its_own or "data/tinyshakespeare.txt" in arguments:
             assert outcome.code == 74, line
             assert "data/tinyshakespeare.txt" in outcome.err
         else:
             assert outcome.code == 0, f"{line}: {outcome.err}"
+
+
+def documented(section: str) -> set[str]:
+    """Return the keys that docs/json.md has for a command or a file."""
+    table = re.split(rf"^## {re.escape(section)}$", read("docs/json.md"), flags=re.MULTILINE)[1].partition("\n## ")[0]
+    return {name for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for name in re.findall("`(.*?)`", row)}
+
+
+def keys(value: Any, known: set[str], path: str = "") -> set[str]:
+    """Return the keys of JSON, those in objects and lists too, unless the place of these is `known` as a whole."""
+    if path in known:
+        return {path}
+    if isinstance(value, dict):
+        return {name for key in value for name in keys(value[key], known, f"{path}.{key}".lstrip("."))}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return {name for item in value for name in keys(item, known, f"{path}[]")}
+    return {path}
+
+
+def test_keys_of_json() -> None:
+    row = {"a": 1, "b": {"c": [1, 2], "d": [{"e": 1}, {"e": 2}]}, "f": {"g": 1}, "h": None}
+    assert keys(row, {"f"}) == {"a", "b.c", "b.d[].e", "f", "h"}
+
+
+JSON = {
+    "sample": ["python-docs", "--highlight-copies"],
+    "eval": ["python-docs", "--dynamic", "--baselines", "--by-character", "--novelty"],
+    "score": ["shakespeare", "texts.txt"],
+    "reach": ["python-docs"],
+    "probe": ["--cell", "lstm"],
+    "info": ["shakespeare"],
+    "cache": [],
+}
+"""Commands with all options that add to their JSON."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", JSON)
+def test_the_page_on_json_has_every_key(charlstm: Command, after_demo: Path, name: str) -> None:
+    if name == "cache":
+        assert charlstm("eval", "python-docs").code == 0  # prepares a text
+    outcome = charlstm(*shortened([name, *JSON[name]]), "--json")
+    assert outcome.code == 0, outcome.err
+    rows = [json.loads(line) for line in outcome.out.splitlines()]
+    assert rows
+    known = documented(f"charlstm {name}")
+    for row in rows:
+        assert row.pop("schema") == 1
+        assert keys(row, known) == known
+
+
+@pytest.mark.slow
+def test_the_page_on_json_has_every_key_of_the_metrics(after_demo: Path) -> None:
+    lines = (after_demo / "checkpoints" / "python-docs" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert lines
+    for line in lines:
+        assert set(json.loads(line)) - {"schema"} == documented("metrics.jsonl")
+
+
+def first_column(page: str, head: str) -> list[str]:
+    """Return what stands in backticks in the first column of the tables that begin with this head."""
+    tables = [rest.split("\n\n")[0] for rest in page.split(f"| {head} |")[1:]]
+    return [
+        name for table in tables for row in table.splitlines()[2:] for name in re.findall("`(.*?)`", row.split("|")[1])
+    ]
+
+
+@pytest.mark.slow
+def test_the_page_on_files_describes_a_checkpoint(charlstm: Command, after_demo: Path) -> None:
+    page = read("docs/files.md")
+    assert charlstm("train", "corpus.txt", "--cell=peephole", "--steps=1", "--num-layers=2").code == 0
+    data = Path("checkpoints", "corpus", "last.safetensors").read_bytes()
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    entries = header.pop("__metadata__")
+    assert sorted(entries) == sorted(first_column(page, "entry"))
+    names = {re.sub(r"\.\d\.", ".N.", re.sub(r"^(optimizer\.\w+)\..*", r"\1.*", name)) for name in header}
+    assert sorted(names) == sorted(first_column(page, "tensor"))
+    written = {path.name for path in Path("checkpoints", "corpus").iterdir()}
+    assert written - {".lock"} <= set(first_column(page, "file"))
+
+
+def test_the_pages_have_every_exit_code() -> None:
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", read("docs/options.md"), re.MULTILINE)}
+    kinds = [CharLSTMError, UsageError, DataError, InputOutputError]
+    assert codes == {0} | {kind.exit_code for kind in kinds}
+    rows = re.findall(r"^\| `charlstm\.(\w+)` \|.*\| (\d+) \|$", read("docs/python.md"), re.MULTILINE)
+    assert rows == [(kind.__name__, str(kind.exit_code)) for kind in kinds]
+
+
+def test_every_command_with_json_has_a_section() -> None:
+    for name, command in cli.commands.items():
+        if any("--json" in parameter.opts for parameter in command.params):
+            assert documented(f"charlstm {name}")
+            assert name in JSON
+
+
+SHORT = 'steps=3, hidden_size=8, embedding_size=8, batch_size=8, seq_length=16, evaluations=1, precision="fp32"'
+"""What stands in for `time="2m"` in the examples."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["README.md", "docs/python.md"])
+def test_every_python_example_works(
+    after_demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """In order, all in one namespace; what a comment behind a `print` says is what it prints."""
+    monkeypatch.chdir(after_demo)
+    blocks = re.findall("```python\n(.*?)```", read(name), re.DOTALL)
+    assert blocks
+    namespace: dict[str, Any] = {}
+    for block in blocks:
+        capsys.readouterr()
+        exec(compile(block.replace('time="2m"', SHORT), name, "exec"), namespace)
+        lines = capsys.readouterr().out.splitlines()
+        expected = re.findall(r"^\s*print\(.*\)  # (.+)$", block, re.MULTILINE)
+        assert [line for line in lines if line in expected] == expected

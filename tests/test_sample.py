@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from charlstm.config import ModelConfig, SampleConfig
 from charlstm.errors import DataError, UsageError
-from charlstm.model import CharLSTM
-from charlstm.sample import Context, draw, generate, weigh, write
-from charlstm.stepper import Stepper
-from charlstm.tokenizer import ByteTokenizer, CharTokenizer
+from charlstm.network.model import CharLSTM
+from charlstm.network.stepper import Stepper
+from charlstm.sample import Context, Drawn, draw, generate, weigh, write
+from charlstm.text.tokenizer import ByteTokenizer, CharTokenizer
 
 logits_rows = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=12)
 configs = st.builds(
@@ -151,15 +151,15 @@ def begun(streams: int = 1, vocab_size: int = 30) -> Context:
 
 
 def test_the_unknown_is_never_generated_and_everything_else_is() -> None:
-    ids = generate(begun(), SampleConfig(temperature=3.0), [0], never=[0])
-    assert {int(id[0]) for id in itertools.islice(ids, 3000)} == set(range(1, 30))
+    drawn = generate(begun(), SampleConfig(temperature=3.0), [0], never=[0])
+    assert {int(each.ids[0]) for each in itertools.islice(drawn, 3000)} == set(range(1, 30))
 
 
 def test_frequencies_are_the_models_probabilities() -> None:
     context = begun(streams=4000)
     config = SampleConfig(temperature=1.0)
     expected = probabilities(context.logits()[:1], config)[0]
-    ids = next(generate(context, config, range(4000)))
+    ids = next(generate(context, config, range(4000))).ids
     error = np.abs(np.bincount(ids, minlength=30) / 4000 - expected)
     assert (error < 4 * np.sqrt(expected * (1 - expected) / 4000) + 1e-3).all()
 
@@ -192,8 +192,8 @@ def spoken(
     """What `write` shows while a model says `text`."""
     tokenizer = CharTokenizer(sorted(set(text)))
 
-    def say(*_: object) -> Iterator[np.ndarray]:
-        return iter(tokenizer.encode(text)[:, None])
+    def say(*_: object) -> Iterator[Drawn]:
+        return (Drawn(ids, np.zeros((1, 1))) for ids in tokenizer.encode(text)[:, None])
 
     monkeypatch.setattr("charlstm.sample.generate", say)
     pieces = write(SimpleNamespace(streams=1), tokenizer, SampleConfig(length=length), 1, stops)  # type: ignore[arg-type]
@@ -228,3 +228,16 @@ def test_what_cannot_become_a_stop_text_is_shown_at_once(monkeypatch: pytest.Mon
 def test_an_empty_stop_text_is_refused() -> None:
     with pytest.raises(UsageError):
         next(write(begun(), CharTokenizer("ab"), SampleConfig(), 1, [""]))
+
+
+def test_what_is_drawn_tells_how_likely_it_was() -> None:
+    """Against the scores that a second context has after reading the same ids."""
+    tokenizer = CharTokenizer([chr(97 + n) for n in range(29)])
+    beside = begun()
+    for piece in write(begun(), tokenizer, SampleConfig(length=40, top_k=3, temperature=1.5), seed=4, top=2):
+        likely = torch.log_softmax(torch.from_numpy(beside.logits()[0]).double(), -1)
+        (id,) = tokenizer.encode(piece.text)
+        assert piece.logprob == pytest.approx(float(likely[int(id)]), abs=1e-9)
+        assert [each for each, _ in piece.top] == likely.topk(2).indices.tolist()
+        assert [each for _, each in piece.top] == pytest.approx(likely.topk(2).values.tolist(), abs=1e-9)
+        beside.read([id])

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import Command
 from hypothesis import given
 from hypothesis import strategies as st
 
 from charlstm.cli import cli
 from charlstm.shell import command, quoted
+from tests.conftest import Command
 
 AWKWARD = ["-x", "--help", " sp ace ", "it's", "$HOME", "`id`", "a;b", "a&b", "~", "*", "#a", "!!", "\\", "", "\u00e9"]
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from charlstm import __version__, threads
+from charlstm import __version__
 from charlstm.cli import interrupts, memory, origins
 from charlstm.cli.cache import cache
 from charlstm.cli.eval import evaluate
@@ -14,36 +14,39 @@ from charlstm.cli.info import info
 from charlstm.cli.interrupts import INTERRUPTED
 from charlstm.cli.options import DEBUG, HELP
 from charlstm.cli.probe import probe
+from charlstm.cli.reach import reach
 from charlstm.cli.sample import sample
+from charlstm.cli.score import score
 from charlstm.cli.train import train
 from charlstm.errors import CharLSTMError, InputOutputError, OutOfMemoryError, os_reason
+from charlstm.network import threads
 
 
 @click.group(context_settings=HELP | {"auto_envvar_prefix": "CHARLSTM"})
 @click.version_option(__version__, prog_name="charlstm", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Train a character-level LSTM on your own text, watch it write, measure it honestly.
+    """Train a character-level LSTM on your own text, watch it write, and measure it honestly.
 
     \b
       charlstm train corpus.txt     learn for ten minutes
       charlstm sample               write
       charlstm eval                 measure
 
-    Every option can be set by a variable (CHARLSTM_TRAIN_TIME=2m) or a file (--config FILE.toml) too.
+    Every option can also be set by a variable (CHARLSTM_TRAIN_TIME=2m) or in a file (--config FILE.toml).
 
-    Exit codes: 0 done, 1 failure, 2 wrong usage, 65 unusable text or checkpoint, 74 input or output failed,
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 65 unusable text or checkpoint, 74 input or output failed,
     129, 130 and 143 stopped by SIGHUP, SIGINT or SIGTERM (after saving).
     """
 
 
-for command in (train, sample, evaluate, probe, info, cache):
+for command in (train, sample, evaluate, score, reach, probe, info, cache):
     origins.name_variables(command)
     cli.add_command(command)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code; an error is told in one line."""
-    from charlstm.console import unfailing_stderr
+    """Run a command line and return its exit code; an error is reported in one line."""
+    from charlstm.show.terminal import unfailing_stderr
 
     threads.settle(os.environ)
     threads.wait_politely()
@@ -65,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _unforeseen(problem: BaseException) -> int:
-    """Tell of an error that no command has foreseen, and return the exit code."""
+    """Report an error that no command has foreseen, and return the exit code."""
     if memory.short(problem):
         _tell(str(OutOfMemoryError()))
     elif isinstance(problem, Exception):
@@ -76,7 +79,7 @@ def _unforeseen(problem: BaseException) -> int:
 
 
 def _run(arguments: Sequence[str], free: Callable[[], None]) -> int:
-    from charlstm.console import ClosedOutputError
+    from charlstm.show.terminal import ClosedOutputError
 
     debug = DEBUG in arguments
     try:
@@ -107,9 +110,9 @@ def _run(arguments: Sequence[str], free: Callable[[], None]) -> int:
 
 
 def _tell(message: str) -> None:
-    """Say what went wrong; without colours if there is not even the memory for them."""
+    """Say what went wrong; without colours if there is not even enough memory for them."""
     try:
-        from charlstm.console import error
+        from charlstm.show.terminal import error
 
         error(message)
     except MemoryError:

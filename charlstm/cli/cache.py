@@ -6,18 +6,18 @@ from charlstm.cli.options import HELP, cached, common, open_cache
 
 
 @click.command(context_settings=HELP, short_help="List the prepared corpora, or remove them.")
-@click.option("--clear", is_flag=True, help="Remove all of it; what is needed again is prepared again.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a corpus.")
+@click.option("--clear", is_flag=True, help="Remove all of them; what is needed later is prepared again.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per corpus.")
 @cached
 @common
 def cache(root: str | None, clear: bool, as_json: bool) -> None:
     """List the corpora that were prepared for training and evaluation, or remove them.
 
-    A text is read, encoded and split once, and kept in this folder; it is known by its content, so that a changed file
-    is never mistaken for the old one. When a new corpus takes the folder beyond --cache-limit, those that were not used
-    for the longest time are removed.
+    A text is read, encoded and split once, and kept in this folder. It is identified by its content, so a changed file
+    is never mistaken for the old one. If a new corpus makes the folder larger than --cache-limit, the least recently
+    used corpora are removed.
     """
-    from charlstm import console
+    from charlstm.show import terminal as console
 
     place = open_cache(root)
     if clear:

@@ -17,11 +17,12 @@ def info(checkpoint: str | None, as_json: bool) -> None:
     """
     import math
 
-    from charlstm import checkpoint as checkpoints
-    from charlstm import console, runs
+    from charlstm import api
+    from charlstm.show import terminal as console
+    from charlstm.show.characters import marked
 
-    path = runs.find(checkpoint)
-    loaded = checkpoints.load(path)
+    opened = api.load(checkpoint).loaded
+    path, loaded = opened.path, opened.checkpoint
     config, source = loaded.config, loaded.source
     if as_json:
         row = {
@@ -35,7 +36,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
         console.Output().json(row)
         return
     loss = loaded.val_loss
-    held_out = "not measured" if loss is None else f"{loss:.4f} nats, {loss / math.log(2):.4f} bits a character"
+    held_out = "not measured" if loss is None else f"{loss:.4f} nats, {loss / math.log(2):.4f} bits per character"
     newer = ", ".join(loaded.unknown_names)
     characters = "".join(loaded.tokenizer.vocabulary[1:]) if loaded.tokenizer.kind == "char" else "all bytes"
     console.table(
@@ -45,7 +46,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             ("model", config.model.words),
             ("parameters", f"{loaded.parameters:,}"),
             ("tokenizer", f"{loaded.tokenizer.kind}, {loaded.tokenizer.vocab_size:,} ids"),
-            ("vocabulary", console.marked(characters[:200]) + (" ..." if len(characters) > 200 else "")),
+            ("vocabulary", marked(characters[:200]) + (" ..." if len(characters) > 200 else "")),
             ("corpus", f"{' '.join(source.paths)}, {source.characters:,} characters"),
             ("sha256", source.sha256),
             ("step", f"{loaded.step:,}"),

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment: the command ends with code 130, and shows no traceback."""
+"""Ctrl-C at any moment: the command ends with exit code 130 and without a traceback."""
 
 import contextlib
 import signal
@@ -13,10 +13,10 @@ _MOMENT = 0.02  # seconds
 
 
 def importing(frame: FrameType | None) -> bool:
-    """Return whether a frame belongs to the loading of a module.
+    """Return whether a frame is part of importing a module.
 
-    An exception raised there may be swallowed, or come out as another one: by code that tries what it can import, or by
-    compiled code that does not look.
+    An exception raised there may be swallowed, or turned into another one, by code that tries out imports or by
+    compiled code that does not check for errors.
     """
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTS:
@@ -26,7 +26,7 @@ def importing(frame: FrameType | None) -> bool:
 
 
 def after_imports(act: Callable[[], object], frame: FrameType | None) -> None:
-    """Act on a signal: now or, if the frame that it came in is loading a module, when that is loaded."""
+    """Call `act` for a signal: now or, if the signal interrupted an import, once that import is done."""
     if importing(frame) and hasattr(signal, "setitimer"):
         signal.signal(signal.SIGALRM, lambda _, later: after_imports(act, later))
         signal.setitimer(signal.ITIMER_REAL, _MOMENT)
@@ -35,13 +35,13 @@ def after_imports(act: Callable[[], object], frame: FrameType | None) -> None:
 
 
 def forget() -> None:
-    """Do not act on a signal that `after_imports` has put off."""
+    """Drop a signal that `after_imports` has postponed."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def caused(problem: BaseException) -> bool:
-    """Return whether an error came from an interrupt: raised while one was dealt with, or made of one."""
+    """Return whether an error was caused by an interrupt, directly or while one was being handled."""
     reason: BaseException | None = problem
     while reason is not None:
         if isinstance(reason, KeyboardInterrupt):
@@ -51,28 +51,28 @@ def caused(problem: BaseException) -> bool:
 
 
 class Interrupts:
-    """While it is entered, Ctrl-C raises KeyboardInterrupt; during an import the handler from before decides.
+    """A context in which Ctrl-C raises KeyboardInterrupt; during an import, the earlier handler is called instead.
 
-    `__main__` has set one that ends the process at once: nothing is lost while modules are loaded.
+    That is the handler set by `__main__`, which ends the process at once: during an import, there is nothing to lose.
     """
 
     def __init__(self) -> None:
-        """Keep what was there before."""
+        """Remember the current hook."""
         self._before: Any = None
         self._unraisable = sys.unraisablehook
 
     def __enter__(self) -> "Interrupts":
-        """Take the signal, unless it is ignored: under nohup, say."""
+        """Install the handler, unless the signal is ignored, as under nohup."""
         before = signal.getsignal(signal.SIGINT)
         if callable(before):
-            with contextlib.suppress(ValueError):  # not the main thread, which alone gets signals
+            with contextlib.suppress(ValueError):  # raised outside the main thread, the only one that gets signals
                 signal.signal(signal.SIGINT, self._interrupt)
                 self._before = before
         sys.unraisablehook = self._unheard
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the signal back."""
+        """Restore the earlier handlers."""
         sys.unraisablehook = self._unraisable
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
@@ -83,6 +83,6 @@ class Interrupts:
         raise KeyboardInterrupt
 
     def _unheard(self, unraisable: Any) -> None:
-        """Print what was raised in a place that cannot raise, such as a destructor; but no interrupt."""
+        """Report an exception from a place that cannot raise, such as a destructor, unless it is an interrupt."""
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             self._unraisable(unraisable)

@@ -1,4 +1,4 @@
-"""What an option accepts: its type on the command line, and in a TOML file, where a value has a type of its own."""
+"""What an option accepts: on the command line, where values are text, and in a TOML file, where they have types."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from charlstm.errors import UsageError
 
 
 def time(value: str | float) -> float:
-    """Return seconds; help shows this function's name for the value. Raises `click.BadParameter`."""
+    """Return seconds; `--help` shows this function's name as the type. Raises `click.BadParameter`."""
     try:
         return float(value) if isinstance(value, (int, float)) else config.duration(value)
     except UsageError as error:
@@ -19,7 +19,7 @@ def time(value: str | float) -> float:
 
 
 def size(value: str | int) -> int:
-    """Return bytes; help shows this function's name for the value. Raises `click.BadParameter`."""
+    """Return bytes; `--help` shows this function's name as the type. Raises `click.BadParameter`."""
     try:
         return value if isinstance(value, int) else config.size(value)
     except UsageError as error:
@@ -30,25 +30,25 @@ _WRITTEN: dict[Any, tuple[type, str]] = {
     time: (float, 'must be a number of seconds, or text like "90s", "5m" or "1m30s"'),
     size: (int, 'must be a whole number of bytes, or text like "500MB" or "10GB"'),
 }
-"""What is written with a unit: a number without one, and how a file has it."""
+"""For values with a unit: the type of a number without a unit, and what a TOML file may contain."""
 
 
 class SettingOption(click.Option):
-    """An option that was made from a field of `config.Settings`."""
+    """An option made from a field of `config.Settings`."""
 
     def __init__(self, *args: Any, limits: Limits, **options: Any) -> None:
-        """Take what `click.Option` takes, and the field's limits."""
+        """Take the arguments of `click.Option`, and the field's limits."""
         super().__init__(*args, **options)
         self.limits = limits
 
 
 def key(parameter: click.Parameter) -> str:
-    """Return a parameter's name in files and variables: of `--val` it is `val`, whatever the function calls it."""
+    """Return a parameter's name in files and variables: `val` for `--val`, whatever the function calls it."""
     return max(parameter.opts, key=len).lstrip("-").replace("-", "_")
 
 
 def refusal(parameter: click.Parameter, value: object) -> str | None:
-    """Return why a value of a TOML file is refused, or None if it is fine: nothing is rounded, parsed or guessed."""
+    """Return why a value from a TOML file is refused, or None if it is fine: nothing is rounded, parsed or guessed."""
     if not _repeats(parameter):
         return _refusal(parameter, value)
     values = value if isinstance(value, list) else [value]
@@ -56,7 +56,7 @@ def refusal(parameter: click.Parameter, value: object) -> str | None:
 
 
 def defaults(parameter: click.Parameter, value: Any) -> Any:
-    """Return a value of a TOML file as click takes it: of what may be repeated, one alone is a list of one."""
+    """Return a value from a TOML file as click expects it: for a repeatable option, a single value becomes a list."""
     return [value] if _repeats(parameter) and not isinstance(value, list) else value
 
 
@@ -84,7 +84,7 @@ def _refusal(parameter: click.Parameter, value: object) -> str | None:
     if not fits:
         return words
     if isinstance(value, str) and "\0" in value:
-        return "must not hold a null character, as no flag or variable can"
+        return "must not contain a null character, as no flag or variable can"
     try:
         taken = kind.convert(value, parameter, None) if isinstance(value, str) else value
         if isinstance(parameter, SettingOption):
@@ -92,6 +92,6 @@ def _refusal(parameter: click.Parameter, value: object) -> str | None:
         if isinstance(kind, click.IntRange):
             least = -math.inf if kind.min is None else kind.min
             return Limits(at_least=least, at_most=math.inf if kind.max is None else kind.max).refusal(value)
-    except click.BadParameter:  # of a choice, or what has a unit
+    except click.BadParameter:  # raised for choices and values with a unit
         return words
     return None

@@ -1,4 +1,4 @@
-"""Memory that is not to be had: recognised, whoever asked for it, and under a limit of `ulimit -v` tried first."""
+"""Running out of memory: recognising it, whichever library reports it, and testing for it early under `ulimit -v`."""
 
 import contextlib
 import errno
@@ -16,17 +16,17 @@ _WORDS = re.compile(
     re.MULTILINE,
 )
 _KINDS = (RuntimeError, ImportError, OSError)
-_CHAIN = 10  # errors that an error comes from, at most
-_KEPT = 32 << 20  # bytes of address space to tell of an error with
-_WITH_TORCH = {"train", "eval", "probe"}
-_SPARE = {True: 256 << 20, False: 32 << 20}  # bytes beyond what is loaded, with torch and without: for weights and text
-_AMPLE = 32 << 30  # bytes of address space in which everything can be loaded, CUDA's libraries too
+_CHAIN = 10  # how many causes of an error are examined at most
+_KEPT = 32 << 20  # bytes of address space reserved for reporting an error
+_WITH_TORCH = {"train", "eval", "score", "reach", "probe"}
+_SPARE = {True: 256 << 20, False: 32 << 20}  # extra bytes for weights and text, with torch and without
+_AMPLE = 32 << 30  # bytes of address space that suffice for loading everything, including CUDA's libraries
 
 
 def short(problem: BaseException) -> bool:
-    """Return whether an error, or one that it comes from, is a want of memory.
+    """Return whether an error, or one of its causes, means that memory ran out.
 
-    torch, oneDNN and the loader of compiled modules have no kind of their own for it, only words.
+    torch, oneDNN and the loader of compiled modules have no special exception for this, only messages.
     """
     reason: BaseException | None = problem
     for _ in range(_CHAIN):
@@ -37,13 +37,13 @@ def short(problem: BaseException) -> bool:
         if isinstance(reason, _KINDS) and _WORDS.search(str(reason)):
             return True
         if limit() is not None and (isinstance(reason, SystemError) or type(reason).__name__ == "PanicException"):
-            return True  # compiled code that did not look whether it got what it asked for
+            return True  # compiled code that did not check whether it got the memory it asked for
         reason = reason.__cause__ or reason.__context__
     return False
 
 
 def limit() -> int | None:
-    """Return the bytes of address space that this process may have, or None if nobody has set a limit."""
+    """Return the limit of this process's address space in bytes, or None if there is no limit."""
     try:
         import resource
     except ImportError:  # not a POSIX system
@@ -54,7 +54,7 @@ def limit() -> int | None:
 
 @contextlib.contextmanager
 def kept() -> Iterator[Callable[[], None]]:
-    """Keep some address space under a limit; the function given frees it, so that an error can be told."""
+    """Reserve some address space if there is a limit; yield a function that frees it, so an error can be reported."""
     block = None
     with contextlib.suppress(OSError, ValueError):
         block = mmap.mmap(-1, _KEPT) if limit() is not None else None
@@ -70,9 +70,9 @@ def kept() -> Iterator[Callable[[], None]]:
 
 
 def require(command: str) -> None:
-    """Raise `CharLSTMError` if under a limit of address space there is no room for what a command computes with.
+    """Raise `CharLSTMError` if the address space is limited and too small for the libraries that a command needs.
 
-    Compiled code that gets no memory ends the process in ways of its own, so a fork goes ahead.
+    Compiled code that cannot get memory may end the process without a message, so a forked child tries first.
     """
     most = limit()
     if most is None or most >= _AMPLE or not hasattr(os, "fork"):
@@ -85,7 +85,7 @@ def require(command: str) -> None:
 
 
 def _load_numpy() -> None:
-    """Load numpy, and OpenBLAS's buffers."""
+    """Load numpy, and make OpenBLAS allocate its buffers."""
     import numpy as np
 
     square = np.ones((64, 64), np.float32)
@@ -93,7 +93,7 @@ def _load_numpy() -> None:
 
 
 def _load_torch() -> None:
-    """Load torch and numpy, start their threads, and make an optimizer, which loads more than half of the rest."""
+    """Load torch and numpy, start their threads, and create an optimizer, which loads more than half of the rest."""
     _load_numpy()
     import torch
 
@@ -104,7 +104,7 @@ def _load_torch() -> None:
 
 
 def _try(load: Callable[[], Any], spare: int) -> None:
-    """In a fork: load, and exit with 0 if that went well; whatever is said on the way is not for the user."""
+    """In a forked child: load, and exit with 0 on success; the user does not see any output."""
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

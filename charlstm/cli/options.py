@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from charlstm import threads
 from charlstm.cli import memory, origins
 from charlstm.cli.kinds import SettingOption, defaults, key, refusal, size, time
 from charlstm.config import CACHE_LIMIT, Settings, field_type, flag
 from charlstm.errors import CharLSTMError, InputOutputError, OutOfMemoryError, UsageError, os_reason
+from charlstm.network import threads
 
 if TYPE_CHECKING:
-    from charlstm.cache import Cache
+    from charlstm.text.cache import Cache
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 DEBUG = "--debug"
@@ -56,17 +56,17 @@ def settings(*groups: type[Settings]) -> Callable[[Function], Function]:
 
 
 def _spelled(field: "dataclasses.Field[Any]") -> Any:
-    """Return a default as a user would write it."""
+    """Return a field's default as a user would write it."""
     return f"{field.default:g}s" if field.metadata["duration"] and field.default is not None else field.default
 
 
 def collect(group: type[Group], values: dict[str, Any]) -> Group:
-    """Build settings from a command's parameters; raises `UsageError` where one is out of its limits."""
+    """Build settings from a command's parameters; raises `UsageError` if one is out of its limits."""
     return group(**{field.name: values[field.name] for field in dataclasses.fields(group)})
 
 
 def cached(function: Function) -> Function:
-    """Add the options that name the cache and its limit."""
+    """Add the options for the cache folder and its size limit."""
     decorated = click.option(
         "--cache-limit",
         type=size,
@@ -75,7 +75,7 @@ def cached(function: Function) -> Function:
         envvar="CHARLSTM_CACHE_LIMIT",
         expose_value=False,
         callback=_keep_limit,
-        help="Size that prepared corpora may have together; those not used for the longest time are removed first.",
+        help="Total size of the prepared corpora to keep; the least recently used are removed first.",
     )(function)
     return click.option(
         "--cache",
@@ -87,13 +87,13 @@ def cached(function: Function) -> Function:
 
 
 def _keep_limit(ctx: click.Context, param: click.Parameter, limit: int) -> None:
-    """Put the limit where `open_cache` finds it."""
+    """Store the limit for `open_cache`."""
     ctx.meta[_LIMIT] = limit
 
 
 def open_cache(root: str | None) -> "Cache":
-    """Return the cache in this folder, or in the system's; if that cannot be written, one for this process alone."""
-    from charlstm.cache import Cache, default_root, writable
+    """Return the cache in this folder, or in the system's; if that is not writable, one for this process alone."""
+    from charlstm.text.cache import Cache, default_root, writable
 
     limit = click.get_current_context().meta[_LIMIT]
     if root is not None:
@@ -106,7 +106,7 @@ def open_cache(root: str | None) -> "Cache":
 
 
 def common(function: Function) -> Function:
-    """Add the options that every command has, and what every command does before it begins and when it fails."""
+    """Add the options that every command has, and what every command does before it starts and when it fails."""
     decorated = click.option(
         "--config",
         type=click.Path(path_type=Path),
@@ -114,13 +114,13 @@ def common(function: Function) -> Function:
         expose_value=False,
         callback=_read_config,
         metavar="FILE.toml",
-        help="Take defaults from the file's table of this command's name.",
+        help="Take defaults from the table in the file that has this command's name.",
     )(_guarded(function))
     return click.option(DEBUG, is_flag=True, expose_value=False, help="Show the traceback of an error.")(decorated)
 
 
 def _guarded(function: Function) -> Function:
-    """Have the errors of a command say what can be done with its options, and where a value that they name was set."""
+    """Make a command's errors say which of its options can help, and where the options that they mention were set."""
 
     @functools.wraps(function)
     def command(*arguments: Any, **values: Any) -> Any:
@@ -129,7 +129,7 @@ def _guarded(function: Function) -> Function:
             threads.require(values.get("threads"))
             memory.require(ctx.info_name or "")
             return function(*arguments, **values)
-        except BaseException as problem:  # safetensors has an error of its own kind, for a want of memory too
+        except BaseException as problem:  # safetensors raises its own kind of error, also when memory runs out
             error = problem
             if not isinstance(error, CharLSTMError):
                 if not memory.short(error):
@@ -143,7 +143,7 @@ def _guarded(function: Function) -> Function:
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
-    """Make the file's values the defaults of this command: below flags and variables.
+    """Make the file's values the defaults of this command; flags and variables take precedence.
 
     The whole file is checked, whichever command reads it.
     """
@@ -184,12 +184,12 @@ def _tables(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputOutputError(f"{path}: cannot be read ({os_reason(error)}); check the path") from None
     except RecursionError:
-        raise UsageError(f"{path}: no valid TOML (nested too deep); name a file of options") from None
+        raise UsageError(f"{path}: not valid TOML (nested too deep); name a file of options") from None
     except ValueError as error:  # TOML's errors and those of UTF-8
-        raise UsageError(f"{path}: no valid TOML ({error}); correct that line") from None
+        raise UsageError(f"{path}: not valid TOML ({error}); correct that line") from None
 
 
 def _toml(value: Any) -> str:
-    """Return a value about as it stands in the file, cut short."""
+    """Return a value roughly as written in the file, shortened if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,6 +1,6 @@
-"""Where a value comes from, when it is not the command line: a variable, or a file given with --config.
+"""Where a value comes from if it is not from the command line: a variable, or a file given with --config.
 
-An error that names an option tells where its value was set, as the user has not typed it.
+An error that mentions an option says where its value was set, if the user did not type it.
 """
 
 import os
@@ -14,13 +14,13 @@ from charlstm.config import flag
 
 _FLAG = re.compile(r"--[a-z][a-z-]*")
 FILE = "charlstm.config"
-"""The key of a context's `meta` that has the file given with --config."""
+"""The key in a context's `meta` under which the file given with --config is stored."""
 
 
 def name_variables(command: click.Command) -> None:
-    """Give each option of a command the variable that has its name: CHARLSTM_TRAIN_VAL for --val of train.
+    """Give each option of a command the variable with its name: CHARLSTM_TRAIN_VAL for --val of train.
 
-    By itself click takes the name of the function's parameter, of which users know nothing.
+    By default, click uses the name of the function's parameter, which users do not know.
     """
     for option in command.params:
         if isinstance(option, click.Option):
@@ -30,7 +30,7 @@ def name_variables(command: click.Command) -> None:
 
 
 def of(ctx: click.Context, option: click.Parameter) -> str | None:
-    """Return the variable or file that an option's value comes from; None for the command line and a default."""
+    """Return the variable or file that an option's value comes from; None for the command line or a default."""
     source = ctx.get_parameter_source(option.name or "")
     if source is ParameterSource.ENVIRONMENT:
         names = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
@@ -39,7 +39,7 @@ def of(ctx: click.Context, option: click.Parameter) -> str | None:
 
 
 def told(ctx: click.Context, message: str) -> str:
-    """Return the origin of each option that an error's message names, to stand after it."""
+    """Return the origins of the options that an error message mentions, for appending to the message."""
     options = {flag(kinds.key(option)): option for option in ctx.command.params if isinstance(option, click.Option)}
     names = [name for name in dict.fromkeys(_FLAG.findall(message)) if name in options]
     found = {name: origin for name in names if (origin := of(ctx, options[name]))}

@@ -35,12 +35,12 @@ def probe(cells: Sequence[str], lags: Sequence[int], as_json: bool, **values: An
     """
     config = collect(ProbeConfig, values)
 
-    from charlstm import console
-    from charlstm.analysis import probe as probes
-    from charlstm.device import choose
+    from charlstm.measure import probe as probes
+    from charlstm.network.device import choose
+    from charlstm.show.reports import ProbeView
 
     choose(DeviceConfig(device="cpu"))
-    with console.ProbeView(as_json=as_json) as view:
+    with ProbeView(as_json=as_json) as view:
         for lag in lags or _LAGS:
             for cell in cells or CELLS:
                 for record in probes.probe(cell, lag, config):

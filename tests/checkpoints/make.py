@@ -18,16 +18,20 @@ from pathlib import Path
 
 import numpy as np
 
-from charlstm import corpus as corpora
-from charlstm import evaluate, plan
-from charlstm.cache import Cache
-from charlstm.checkpoint import load
 from charlstm.config import CELLS, DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
-from charlstm.corpus import Corpus
-from charlstm.device import Device
-from charlstm.model import CharLSTM
-from charlstm.runs import Run
-from charlstm.train import Finished, Plan, Training, train
+from charlstm.measure.read import Reader
+from charlstm.measure.scoring import progress
+from charlstm.network.device import Device
+from charlstm.network.model import CharLSTM
+from charlstm.storage.checkpoint import load
+from charlstm.storage.runs import Run
+from charlstm.text import corpus as corpora
+from charlstm.text.cache import Cache
+from charlstm.text.corpus import Corpus
+from charlstm.training import calibration as plan
+from charlstm.training.loop import Plan, train
+from charlstm.training.records import Finished
+from charlstm.training.state import Training
 from tests.checkpoints.text import NAME, text
 
 STEPS, STOPPED = 6, 4
@@ -69,7 +73,7 @@ def _nats(path: Path, corpus: Corpus) -> float:
     """Return the mean loss of the held-out text."""
     checkpoint = load(path)
     model = CharLSTM.from_weights(checkpoint.config.model, checkpoint.tokenizer.vocab_size, checkpoint.weights)
-    *_, score = evaluate.progress(model, corpus.val, checkpoint.tokenizer, CPU)
+    *_, score = progress(Reader(model, checkpoint.tokenizer, CPU), corpus.val)
     return score.loss
 
 
@@ -80,7 +84,7 @@ def _finished(kept: Run, corpus: Corpus) -> tuple[float, str]:
     training.restore(checkpoint)
     assert checkpoint.training is not None
     with tempfile.TemporaryDirectory() as folder:
-        *_, last = train(training, corpus, Run(Path(folder)), Plan(**checkpoint.training["plan"]))
+        *_, last = train(training, corpus, Run(Path(folder)), Plan(**checkpoint.training.plan))
         assert isinstance(last, Finished)
         assert last.best_step == STEPS
         assert last.best_loss is not None

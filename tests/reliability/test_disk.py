@@ -12,18 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charlstm import checkpoint as checkpoints
-from charlstm import corpus as corpora
-from charlstm import runs
-from charlstm.checkpoint import Checkpoint
 from charlstm.config import TextConfig
-from charlstm.corpus import Corpus
-from charlstm.device import Device
 from charlstm.errors import InputOutputError
-from charlstm.runs import Run
-from charlstm.train import Evaluation, Finished, Plan, Training, Unsaved, train
-from tests.test_checkpoint import example
-from tests.test_train import config
+from charlstm.network.device import Device
+from charlstm.storage import checkpoint as checkpoints
+from charlstm.storage import runs
+from charlstm.storage.checkpoint import Checkpoint
+from charlstm.storage.runs import Run
+from charlstm.text import corpus as corpora
+from charlstm.text.corpus import Corpus
+from charlstm.training.loop import Plan, train
+from charlstm.training.records import Evaluation, Finished, Unsaved
+from charlstm.training.state import Training
+from tests.storage.conftest import example
+from tests.training.conftest import config
 
 
 class Disk:
@@ -75,7 +77,7 @@ def generation(step: int) -> Checkpoint:
     good = example()
     assert good.training is not None
     tensors = {name: np.full_like(tensor, step) for name, tensor in good.tensors.items()}
-    return dataclasses.replace(good, step=step, tensors=tensors, training=good.training | {"step": step})
+    return dataclasses.replace(good, step=step, tensors=tensors, training=dataclasses.replace(good.training, step=step))
 
 
 def step_of(path: Path) -> int:
@@ -183,7 +185,7 @@ def test_the_last_save_must_succeed(small: Corpus, tmp_path: Path, disk: Disk) -
 
 
 def test_a_run_begins_only_where_there_is_room(tmp_path: Path) -> None:
-    with pytest.raises(InputOutputError, match=r"not free; free some space, or choose another --checkpoints"):
+    with pytest.raises(InputOutputError, match="MB more than is available; free some space"):
         Run(tmp_path / "r").create(1 << 60)
 
 
@@ -199,7 +201,7 @@ def _link(path: Path) -> None:
 def test_only_regular_files_are_replaced(tmp_path: Path, make: Callable[[Path], None]) -> None:
     (tmp_path / "target").write_bytes(b"mine")
     make(tmp_path / "last.safetensors")
-    with pytest.raises(InputOutputError, match="not written over"):
+    with pytest.raises(InputOutputError, match="will not be overwritten"):
         checkpoints.save(tmp_path / "last.safetensors", example())
     assert (tmp_path / "target").read_bytes() == b"mine"
     assert not list(tmp_path.glob(".*"))

@@ -17,12 +17,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from charlstm import checkpoint as checkpoints
 from charlstm.cli import run
 from charlstm.errors import CharLSTMError, DataError
+from charlstm.storage import checkpoint as checkpoints
+from charlstm.storage import header as headers
 from tests.conftest import Command
 from tests.reliability.conftest import times
-from tests.test_checkpoint import example, same
+from tests.storage.conftest import example
+from tests.storage.test_checkpoint import same
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +108,7 @@ def sealed(header: dict[str, Any], body: bytes) -> bytes:
     """Return a file with this header, its hash as it should be: somebody took the trouble."""
     if isinstance(header.get("__metadata__"), dict):
         with contextlib.suppress(TypeError, ValueError):
-            header["__metadata__"]["sha256"] = checkpoints._digest(header, memoryview(body))
+            header["__metadata__"]["sha256"] = headers.digest(header, memoryview(body))
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + body
 
@@ -181,7 +183,7 @@ def hostile(good: bytes) -> Iterator[tuple[str, bytes]]:
 WATCH = """
 import sys
 from pathlib import Path
-from charlstm import checkpoint
+from charlstm.storage import checkpoint
 from charlstm.errors import DataError
 checkpoint.load(Path(sys.argv[1]))  # all that a load needs is loaded now
 allowed, seen, armed = None, [], False

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from charlstm import corpus as corpora
 from charlstm.config import TextConfig
 from charlstm.errors import DataError, InputOutputError
+from charlstm.text import corpus as corpora
 from tests.conftest import Command, empty
 from tests.reliability.conftest import times
 

@@ -121,7 +121,7 @@ def test_an_error_that_was_made_of_an_interrupt_is_one(charlstm: Command, monkey
         except KeyboardInterrupt:
             raise SystemError("compiled code was interrupted")  # noqa: B904
 
-    monkeypatch.setattr("charlstm.checkpoint.load", interrupted)
+    monkeypatch.setattr("charlstm.storage.checkpoint.load", interrupted)
     outcome = charlstm("info", "shakespeare")
     assert (outcome.code, outcome.err) == (130, "")
 
@@ -132,7 +132,7 @@ def test_an_error_after_an_interrupt_is_told(charlstm: Command, monkeypatch: pyt
             signal.raise_signal(signal.SIGINT)
         raise ZeroDivisionError("once")
 
-    monkeypatch.setattr("charlstm.checkpoint.load", failing)
+    monkeypatch.setattr("charlstm.storage.checkpoint.load", failing)
     outcome = charlstm("info", "shakespeare")
     assert outcome.code == 1
     assert "ZeroDivisionError: once; this is a bug" in outcome.err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charlstm.runs import Run
+from charlstm.storage.runs import Run
 from tests.children import Child
 from tests.reliability.conftest import SMALL, Start, outcome, times
 

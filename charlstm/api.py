@@ -1,0 +1,421 @@
+"""The door for Python programs: a loaded model, and training.
+
+Everything beyond the first argument is given by name, and has the name and the default of the command's option.
+Nothing is printed, and errors are the package's own. It is longer than other files because what is public is explained
+where it stands.
+"""
+
+import dataclasses
+import difflib
+import importlib.util
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from charlstm.config import (
+    DeviceConfig,
+    ModelConfig,
+    RunConfig,
+    SampleConfig,
+    Settings,
+    TextConfig,
+    TrainConfig,
+    duration,
+)
+from charlstm.errors import DataError, UsageError
+from charlstm.measure import score as scoring
+from charlstm.measure.score import Score
+from charlstm.network.stepper import LayerTrace
+from charlstm.sample import Context, write
+from charlstm.storage import loaded as opened
+from charlstm.storage import runs
+from charlstm.storage.loaded import Loaded
+from charlstm.storage.runs import Run
+from charlstm.text import corpus as corpora
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from charlstm.training.records import Record
+
+_LONG = 20_000  # ids from which torch, which takes a moment to load, is the faster way to score a text
+Group = TypeVar("Group", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One character as it was written; a piece of one, or none, if more has to come first."""
+
+    text: str
+    """What is new: empty while a character of several bytes, or a text to stop at, is incomplete."""
+    logprob: float
+    """Natural logarithm of the probability that the model gave to it, before the filters."""
+    top: tuple[tuple[str, float], ...]
+    """The likeliest characters there and their log-probabilities."""
+    finish_reason: str | None
+    """On the last step: `length`, `stop`, or `end` (of a document)."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a model did as it read a character (with the tokenizer `byte`: a byte of one)."""
+
+    text: str
+    layers: tuple[LayerTrace, ...]
+    """From the first layer to the last: the gates by name, c and h, each (H,)."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model comes from."""
+
+    paths: tuple[str, ...]
+    """Its training text, where training read it."""
+    sha256: str
+    characters: int
+    """Of its text, the held-out part included."""
+    step: int
+    """Updates that made it."""
+    val_loss: float | None
+    """Held-out loss in nats per character, if it was measured."""
+    versions: dict[str, str]
+    """What wrote it."""
+
+
+class State:
+    """What a model has read. A stream moves it on; a copy stays where it is, so that a text can branch anywhere."""
+
+    def __init__(self, context: Context) -> None:
+        """Wrap what was read; `Model.read` makes it."""
+        self.context = context
+
+    def copy(self) -> "State":
+        """Return a state that goes its own way from here."""
+        return State(self.context.branch(1))
+
+
+class Model:
+    """A loaded model. Threads may share it: it changes with nothing that is asked of it."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        """Take an opened checkpoint; `load` opens one."""
+        self.loaded = loaded
+
+    def __enter__(self) -> "Model":
+        """Return the model."""
+        return self
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        problem: BaseException | None,
+        traceback: "TracebackType | None",
+    ) -> None:
+        """Let go of what it computes with, if nothing else uses it."""
+        self.loaded = dataclasses.replace(self.loaded)
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings of the run, in the groups `text`, `model` and `train`."""
+        return self.loaded.config
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """What each id stands for."""
+        return self.loaded.tokenizer.vocabulary
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the model comes from."""
+        checkpoint, source = self.loaded.checkpoint, self.loaded.source
+        return Provenance(
+            source.paths,
+            source.sha256,
+            source.characters,
+            checkpoint.step,
+            checkpoint.val_loss,
+            dict(checkpoint.versions),
+        )
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        state: State | None = None,
+        length: int = 500,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        stop: str | Sequence[str] = (),
+        seed: int | None = None,
+    ) -> str:
+        """Return new text, without the prompt; the arguments and errors are those of `stream`."""
+        config = SampleConfig(
+            length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=_seed(seed)
+        )
+        pieces = write(self._begun(prompt, state), self.loaded.tokenizer, config, _seed(config.seed), _stops(stop))
+        return "".join(piece.text for piece in pieces)
+
+    def stream(
+        self,
+        prompt: str = "",
+        *,
+        state: State | None = None,
+        length: int = 500,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        stop: str | Sequence[str] = (),
+        seed: int | None = None,
+        top: int = 5,
+    ) -> Iterator[Step]:
+        """Yield text as it is written.
+
+        The same seed and settings give the same text as `charlstm sample`.
+
+        Args:
+            prompt: what the text goes on from: after `state`, or from the beginning of a document.
+            state: what was read before; the stream moves it on.
+            length: new characters.
+            temperature: below 1 is safer, above 1 wilder; 0 always takes the likeliest character.
+            top_k: choose among this many likeliest characters only.
+            top_p: choose among the likeliest characters that together have this probability.
+            min_p: drop characters less likely than this share of the likeliest one's probability.
+            stop: a text, or texts, to end before.
+            seed: of the random numbers; by default another one each time.
+            top: number of likeliest characters that each step tells.
+
+        Raises:
+            DataError: if the prompt has characters that the model has never seen.
+            UsageError: if a setting is out of its limits.
+        """
+        config = SampleConfig(
+            length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=_seed(seed)
+        )
+        context, stops = self._begun(prompt, state), _stops(stop)
+        return self._steps(context, config, stops, top)
+
+    def _steps(self, context: Context, config: SampleConfig, stops: Sequence[str], top: int) -> Iterator[Step]:
+        tokenizer = self.loaded.tokenizer
+        names = tokenizer.vocabulary
+        for piece in write(context, tokenizer, config, _seed(config.seed), stops, top=top):
+            likeliest = tuple((names[id], likely) for id, likely in piece.top)
+            yield Step(piece.text, 0.0 if piece.logprob is None else piece.logprob, likeliest, piece.stopped)
+
+    def read(self, text: str) -> State:
+        """Return the state after a text, from the beginning of a document; raises `DataError` as `stream` does."""
+        return State(self._begun(text, None))
+
+    def score(self, text: str) -> Score:
+        """Return how surprised the model is by a text, each character given all before it.
+
+        It is what `charlstm eval` says of a file with this text, within 1e-6 bits per character. Short texts are scored
+        on numpy. Long ones are read by torch, if it is installed, in several places at once, which is faster.
+
+        Raises:
+            DataError: if the text is empty, or holds a lone surrogate that stands for no byte.
+        """
+        if not text:
+            raise DataError("the text is empty: there is nothing to score; give a text with some characters")
+        document = corpora.encode(text, self.loaded.tokenizer)
+        if len(document.ids) > _LONG and importlib.util.find_spec("torch") is not None:
+            return self._score_at_once(document)
+        return scoring.by_steps(self.loaded.engine, document, self.loaded.tokenizer)
+
+    def _score_at_once(self, document: corpora.Split) -> Score:
+        from charlstm.measure.read import Reader
+        from charlstm.measure.scoring import evaluate
+
+        return evaluate(Reader.of(self.loaded), document)
+
+    def surprise(self, text: str) -> npt.NDArray[np.float64]:
+        """Return the bits of each character of a text, given all before it: (len(text),).
+
+        An unknown character costs its `<unk>` and its place in Unicode.
+
+        Raises:
+            DataError: if the text holds a lone surrogate that stands for no byte.
+        """
+        tokenizer = self.loaded.tokenizer
+        bits: npt.NDArray[np.float64] = scoring.nats(
+            self.loaded.engine, tokenizer.encode(text).tolist(), tokenizer
+        ) / np.log(2)
+        if tokenizer.kind == "char":
+            return bits
+        sizes = np.array([len(character.encode("utf-8", "surrogateescape")) for character in text], np.int64)
+        return np.array([part.sum() for part in np.split(bits, sizes.cumsum()[:-1])] if text else [])
+
+    def trace(self, text: str) -> Iterator[Trace]:
+        """Yield what the model does at each character of a text, from the beginning of a document.
+
+        Raises:
+            DataError: if the text has characters that the model has never seen.
+        """
+        self.loaded.tokenizer.require_known(text, "the text")
+        return self._traced(text)
+
+    def _traced(self, text: str) -> Iterator[Trace]:
+        tokenizer, engine = self.loaded.tokenizer, self.loaded.engine
+        state = engine.zero_state()
+        for id in tokenizer.opening:
+            _, state = engine.step(id, state)
+        for id in tokenizer.encode(text).tolist():
+            layers, state = engine.trace(id, state)
+            yield Trace(tokenizer.decode([id]), tuple(layers))
+
+    def _begun(self, prompt: str, state: State | None) -> Context:
+        """Return what has read the beginning of a document, or what a state has read, and then the prompt."""
+        tokenizer = self.loaded.tokenizer
+        tokenizer.require_known(prompt)
+        if state is not None:
+            context = state.context
+        else:
+            context = Context(self.loaded.engine)
+            context.prefill(tokenizer.opening)
+        context.prefill(tokenizer.encode(prompt).tolist())
+        return context
+
+
+def load(name: str | Path | None = None, *, checkpoints: str | Path = runs.ROOT, device: str = "cpu") -> Model:
+    """Open a model: by the name of a run, its folder, or a checkpoint file; by default the newest run.
+
+    It loads numpy, and no torch.
+
+    Args:
+        name: what to open.
+        checkpoints: folder of the runs.
+        device: `cpu`; or `cuda` or `mps`, for which torch is loaded.
+
+    Raises:
+        DataError: if the file is no checkpoint, or is damaged.
+        InputOutputError: if it is missing or cannot be read.
+        UsageError: if the name is empty, or this machine has no such device.
+    """
+    loaded = opened.load(None if name is None else str(name), Path(checkpoints))
+    if device != "cpu":
+        from charlstm.network.device import Device, choose
+
+        loaded = loaded.on(Device(choose(DeviceConfig(device=device)), "fp32"))
+    return Model(loaded)
+
+
+def training(
+    corpus: str | Path | Sequence[str | Path],
+    *,
+    name: str | None = None,
+    checkpoints: str | Path = runs.ROOT,
+    val: Sequence[str | Path] = (),
+    resume: bool = False,
+    force: bool = False,
+    time: float | str | None = None,
+    **settings: Any,
+) -> "Iterator[Record]":
+    """Train a model, and yield what happens: progress, measurements, decisions, and at last how the run ended.
+
+    It loads torch. A caller that stops asking loses what was learnt since the last save; the run can be resumed.
+
+    Args:
+        corpus: text files and folders of them.
+        name: of the run; by default that of the corpus, without its ending.
+        checkpoints: folder of the runs.
+        val: held-out text, instead of a part of the corpus.
+        resume: go on with a run that was stopped.
+        force: write over a run of the same name.
+        time: length of the run, in seconds or as `2m`; or give `steps` or `epochs`.
+        settings: every other option of `charlstm train`, by its name with _ for -.
+
+    Raises:
+        DataError: if the text cannot be used.
+        DivergedError: if the loss is not finite for a second time.
+        InputOutputError: if a file cannot be read or written.
+        UsageError: if a setting makes no sense, or the run exists.
+    """
+    given = dict(settings) | ({} if time is None else {"time": duration(time) if isinstance(time, str) else time})
+    groups = {group: _collect(group, given) for group in (TextConfig, ModelConfig, TrainConfig, DeviceConfig)}
+    known = {field.name for group in groups for field in dataclasses.fields(group)}
+    for unknown in sorted(set(given) - known):
+        near = difflib.get_close_matches(unknown, known, n=1)
+        raise UsageError(f"{unknown}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+    paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
+    run = _run(name, paths, Path(checkpoints))
+    device = _collect(DeviceConfig, given)
+    config = RunConfig(
+        text=_collect(TextConfig, given), model=_collect(ModelConfig, given), train=_collect(TrainConfig, given)
+    )
+    if run.exists() and not (resume or force):
+        raise UsageError(f"{run.folder} holds a run: go on with it (resume), write over it (force), or give a name")
+    return _records(
+        run, [str(path) for path in paths], [str(path) for path in val], device, config, given, resume=resume
+    )
+
+
+def _records(
+    run: Run,
+    paths: Sequence[str],
+    val_paths: Sequence[str],
+    device: DeviceConfig,
+    config: RunConfig,
+    given: dict[str, Any],
+    *,
+    resume: bool,
+) -> "Iterator[Record]":
+    from charlstm.training import start
+
+    order = start.Order(
+        run=run,
+        paths=paths,
+        val_paths=val_paths,
+        device=device,
+        length_asked=any(length in given for length in start.LENGTHS),
+    )
+    with run.locked():
+        ready = start.resume(order, given) if resume else start.new(order, config, set(given))
+        if ready is not None:
+            ready.claim()
+            yield from ready.records()
+
+
+def train(
+    corpus: str | Path | Sequence[str | Path],
+    *,
+    name: str | None = None,
+    checkpoints: str | Path = runs.ROOT,
+    val: Sequence[str | Path] = (),
+    resume: bool = False,
+    force: bool = False,
+    time: float | str | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a model to the end and return its run; the arguments and errors are those of `training`."""
+    for _ in training(
+        corpus, name=name, checkpoints=checkpoints, val=val, resume=resume, force=force, time=time, **settings
+    ):
+        pass
+    paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
+    return _run(name, paths, Path(checkpoints))
+
+
+def _run(name: str | None, paths: Sequence[str | Path], root: Path) -> Run:
+    if name is None and not paths:
+        raise UsageError("no corpus given: name a text file or a folder")
+    return runs.named(runs.name_for(str(paths[0])) if name is None else name, root)
+
+
+def _collect(group: type[Group], values: dict[str, Any]) -> Group:
+    """Return the settings of a group; raises `UsageError` if one is out of its limits."""
+    return group(**{field.name: values[field.name] for field in dataclasses.fields(group) if field.name in values})
+
+
+def _seed(seed: int | None) -> int:
+    return secrets.randbelow(2**32) if seed is None else seed
+
+
+def _stops(stop: str | Sequence[str]) -> tuple[str, ...]:
+    return (stop,) if isinstance(stop, str) else tuple(stop)

@@ -1,0 +1,4 @@
+"""Records and reports -> what a person sees.
+
+Read `terminal` first.
+"""

@@ -1,0 +1,290 @@
+"""One `.safetensors` file <-> config, vocabulary, weights and training state; atomic, verified, without torch.
+
+The file's metadata holds everything that is not a tensor, as JSON. Its entry `sha256` is the SHA-256 of the rest of the
+header (as canonical JSON) followed by the tensor bytes, so that no bit of the file can change unnoticed.
+
+Files outlive versions. Entries missing from a file of an older version get their defaults. A newer version may add
+optional entries; this version keeps those it does not know in `Checkpoint.unknown` and writes them back. A new entry
+that is not optional requires a new `SCHEMA`.
+"""
+
+import dataclasses
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from charlstm import __version__
+from charlstm.config import RunConfig
+from charlstm.errors import CharLSTMError, DataError
+from charlstm.network import weights
+from charlstm.network.cells import CELLS
+from charlstm.storage import durable
+from charlstm.storage import header as headers
+from charlstm.text import tokenizer as tokenizers
+from charlstm.text.corpus import Source
+from charlstm.text.tokenizer import Tokenizer
+
+SCHEMA = 1
+_FORMAT = "charlstm"
+_COPIES = 3  # how many copies of all tensors exist at the same time during a write
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What the optimizer keeps for each weight."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands: what it needs to go on, in addition to its tensors and settings.
+
+    Every field has a default, so that adding a field never makes a saved run unresumable. `header.TRAINING` says which
+    of them every file must have.
+    """
+
+    step: int = 0
+    characters: int = 0
+    """Characters trained on."""
+    seconds: float = 0.0
+    """Duration of the run, not counting the time during which it was stopped."""
+    nats_since_row: float = 0.0
+    characters_since_row: int = 0
+    row_step: int = 0
+    """Step of the newest row in the metrics."""
+    best_loss: float | None = None
+    """Lowest held-out loss, in nats per character."""
+    best_step: int | None = None
+    misses: int = 0
+    """Measurements since the best one."""
+    halved: bool = False
+    """Whether a step was undone because its loss or gradient was not finite, and the learning rate halved."""
+    scored: int | None = None
+    """How many characters of held-out text `best_loss` was measured on."""
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    """Length of the run, as written by `Plan.to_dict`."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """What computed the run, as described by `device.machine`."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The contents of a checkpoint file."""
+
+    config: RunConfig
+    tokenizer: Tokenizer
+    source: Source
+    step: int
+    val_loss: float | None
+    """Held-out loss of these weights in nats per character, or None if it was not measured."""
+    tensors: Mapping[str, Array]
+    """The model's tensors by torch's names, plus `optimizer.*` and `state.*` if a run can go on from here."""
+    training: Standing | None = None
+    """What else a run needs to go on; None if it cannot go on from here."""
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"charlstm": __version__, "python": platform.python_version()}
+    )
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """What a newer version wrote and this one does not know, nested as in the metadata."""
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The model's tensors alone."""
+        return {name: tensor for name, tensor in self.tensors.items() if not name.startswith(("optimizer.", "state."))}
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(tensor.size for tensor in self.weights.values())
+
+    @property
+    def unknown_names(self) -> list[str]:
+        """The names of the unknown entries, such as `config.train.flavour`."""
+
+        def names(values: Mapping[str, Any], known: Mapping[str, Any], place: str = "") -> Iterator[str]:
+            for name, value in values.items():
+                if name in known:
+                    yield from names(value, known[name], f"{place}{name}.")
+                else:
+                    yield place + name
+
+        return sorted(names(self.unknown, _metadata(self)))
+
+
+def save(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> None:
+    """Write a checkpoint; the file at `path` is replaced completely or not at all, and may be kept under another name.
+
+    Raises:
+        DataError: if the vocabulary is too large for the size of the network.
+        InputOutputError: if the file cannot be written.
+    """
+    metadata = _metadata(checkpoint)
+    texts = {name: _json(_with(value, checkpoint.unknown.get(name))) for name, value in metadata.items()}
+    texts |= {name: text for name, text in checkpoint.unknown.items() if name not in metadata}
+    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in checkpoint.tensors.items()}
+    # safetensors aborts the process if memory for its copies runs out. This allocation raises MemoryError instead, and
+    # touches no memory.
+    np.empty(_COPIES * sum(tensor.nbytes for tensor in tensors.values()) + headers.LEAST, np.uint8)
+    data = safetensors.numpy.save(tensors, texts)
+    end = 8 + int.from_bytes(data[:8], "little")
+    if end - 8 > headers.most(len(data)):
+        raise DataError(
+            f"{path}: a vocabulary of {checkpoint.tokenizer.vocab_size:,} is too large for a network this small; "
+            "give a larger --hidden-size, or --min-count 2"
+        )
+    digest = headers.digest(headers.parsed(data[8:end]), memoryview(data)[end:])
+    durable.write(path, safetensors.numpy.save(tensors, texts | {"sha256": digest}), keep=keep)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read and verify a checkpoint. Nothing in the file is executed, and everything else is checked before any tensor
+    is created.
+
+    Raises:
+        DataError: if the file is not a checkpoint, or is damaged.
+        InputOutputError: if it is missing or cannot be read.
+    """
+    with durable.opened(path) as (file, size):
+        try:
+            header, begin = headers.read(file, size)
+            metadata = header["__metadata__"]
+            written_in = json.loads(metadata["schema"])
+            if json.loads(metadata["format"]) != _FORMAT:
+                raise ValueError
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise DataError(f"{path}: not a charlstm checkpoint; name one that `charlstm train` wrote") from None
+        if not headers.is_count(written_in) or written_in != SCHEMA:
+            raise DataError(
+                f"{path}: written in schema {written_in!r:.20}, this version reads {SCHEMA}; update charlstm"
+            )
+        try:
+            checkpoint = _described(header)
+            _require_tensors(checkpoint, header)
+            data = begin + file.read(size - len(begin))
+            if headers.digest(header, memoryview(data)[len(begin) :]) != metadata.get("sha256"):
+                raise DataError("its SHA-256 does not match: it is damaged")
+            checkpoint = dataclasses.replace(checkpoint, tensors=safetensors.numpy.load(data))
+            _require_numbers(checkpoint)
+        except (
+            CharLSTMError,
+            safetensors.SafetensorError,
+            ValueError,
+            KeyError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            raise DataError(f"{path}: not a usable checkpoint ({error}); use another copy") from None
+    return checkpoint
+
+
+def training_shapes(config: RunConfig, model: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors besides the weights that a run needs to go on: moments and recurrent state."""
+    shapes = {f"optimizer.{moment}.{name}": shape for moment in MOMENTS for name, shape in model.items()}
+    state = (1, config.train.batch_size, config.model.hidden_size)
+    parts = "hc" if CELLS[config.model.cell].has_c else "h"
+    return shapes | {f"state.{number}.{part}": state for number in range(config.model.num_layers) for part in parts}
+
+
+def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return everything that is not a tensor, as plain JSON values."""
+    return {
+        "format": _FORMAT,
+        "schema": SCHEMA,
+        "config": checkpoint.config.to_dict(),
+        "tokenizer": checkpoint.tokenizer.kind,
+        "vocabulary": checkpoint.tokenizer.vocabulary,
+        "source": dataclasses.asdict(checkpoint.source),
+        "step": checkpoint.step,
+        "val_loss": checkpoint.val_loss,
+        "training": None if checkpoint.training is None else dataclasses.asdict(checkpoint.training),
+        "versions": checkpoint.versions,
+    }
+
+
+def _with(known: Any, unknown: Any) -> Any:
+    """Return JSON values with the entries found by `_beyond` put back."""
+    if not unknown:
+        return known
+    return {**known, **{name: _with(known[name], it) if name in known else it for name, it in unknown.items()}}
+
+
+def _beyond(found: Any, known: Any) -> dict[str, Any]:
+    """Return the entries of `found` that `known` lacks, at every level of nesting."""
+    if not isinstance(found, dict) or not isinstance(known, dict):
+        return {}
+    beyond = {name: _beyond(value, known[name]) if name in known else value for name, value in found.items()}
+    return {name: value for name, value in beyond.items() if name not in known or value}
+
+
+def _json(value: Any) -> str:
+    """Return compact JSON, with characters unescaped if UTF-8 can encode them."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return json.dumps(value, sort_keys=True)
+    return text
+
+
+def _described(header: dict[str, Any]) -> Checkpoint:
+    """Return the checkpoint that the metadata describes, without tensors.
+
+    Raises:
+        DataError, KeyError, TypeError, ValueError: if the metadata is not valid.
+    """
+    texts = header["__metadata__"]
+    found = {
+        name: json.loads(texts[name], object_pairs_hook=headers.unique) for name in headers.ENTRIES if name in texts
+    }
+    values = headers.known("metadata", found, headers.ENTRIES)
+    source = headers.known("source", values["source"], headers.SOURCE)
+    training = values["training"]
+    if training is not None:
+        training = headers.known("training", training, headers.TRAINING)
+        training = Standing(**training | {"plan": headers.known("plan", training["plan"], headers.PLAN)})
+    checkpoint = Checkpoint(
+        config=RunConfig.from_dict(values["config"]),
+        tokenizer=tokenizers.from_vocabulary(values["tokenizer"], values["vocabulary"]),
+        source=Source(**source | {name: tuple(source[name]) for name in ("paths", "val_paths")}),
+        step=values["step"],
+        val_loss=values["val_loss"],
+        tensors={},
+        training=training,
+        versions=values["versions"],
+    )
+    known = _metadata(checkpoint)
+    unknown = {name: text for name, text in texts.items() if name not in known and name != "sha256"}
+    return dataclasses.replace(checkpoint, unknown=unknown | _beyond(found, known))
+
+
+def _require_tensors(checkpoint: Checkpoint, header: Mapping[str, Any]) -> None:
+    """Raise `DataError` unless the header announces exactly the tensors that the configuration implies, in fp32."""
+    config = checkpoint.config
+    announced = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    if config.model.num_layers > len(announced):
+        raise DataError("its tensors do not match its configuration")
+    expected = weights.shapes(config.model, checkpoint.tokenizer.vocab_size)
+    if checkpoint.training is not None:
+        expected |= training_shapes(config, expected)
+    if set(announced) != set(expected):
+        raise DataError("its tensors do not match its configuration")
+    for name, shape in expected.items():
+        kind, found = announced[name]["dtype"], announced[name]["shape"]
+        if found != list(shape) or kind != "F32":
+            raise DataError(f"tensor {name} is {kind!s:.20} {found!s:.60}, expected F32 {list(shape)}")
+
+
+def _require_numbers(checkpoint: Checkpoint) -> None:
+    for name, tensor in checkpoint.tensors.items():
+        if not np.isfinite(tensor).all():
+            raise DataError(f"tensor {name} holds numbers that are not finite")
+        if name.startswith("optimizer.exp_avg_sq.") and (tensor < 0).any():
+            raise DataError(f"tensor {name} holds negative squares")

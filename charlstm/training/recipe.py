@@ -1,0 +1,148 @@
+"""Chooses the settings that the user left open, and gives reasons.
+
+benchmarks/README.md says how these numbers were found, and what did not help.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from charlstm.config import ModelConfig, RunConfig, flag
+from charlstm.network import weights
+
+MAX_EPOCHS = 30.0
+"""Passes over the text after which a run with a time limit can gain nothing more."""
+_SHAPES = ((1, 256), (1, 384), (1, 512), (1, 640), (1, 768), (2, 512), (2, 640), (2, 768), (2, 1024))
+_CHARACTERS_PER_PARAMETER = {1: 1.25, 2: 2.0}  # characters per parameter that a run should read, by number of layers
+_LEAST_WINDOWS = 32  # per epoch
+_FEWEST_STREAMS, _MOST_STREAMS = 4, 32
+_FEW, _MANY = 5.0, 30.0  # weighted epochs: dropout is lowest up to the first number, and highest from the second
+_REFERENCE_PARAMETERS = 1.24e6  # 1 x 512
+_LONG_RUN, _LONG_WINDOW = 10.0, 128  # from this many epochs on, the window has this length
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Settings that were chosen together, and why."""
+
+    name: str
+    value: str
+    reason: str
+    matters: bool = True
+    """Whether it depends on the text, the time or the machine, rather than being the same in nearly every run."""
+
+    @property
+    def words(self) -> str:
+        """The choice on one line."""
+        return f"{self.value}: {self.reason}"
+
+
+def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunConfig, list[Choice]]:
+    """Choose the number of streams for a training text of `length` ids, and the learning rate.
+
+    A short text is read in fewer streams; otherwise, a run of a few epochs would have too few steps to learn much.
+    """
+    train = config.train
+    streams = _MOST_STREAMS
+    while streams > _FEWEST_STREAMS and length / (streams * train.seq_length) < _LEAST_WINDOWS:
+        streams //= 2
+    few = streams < _MOST_STREAMS
+    reason = f"few, because the text is short ({length / (streams * train.seq_length):.0f} steps per epoch)"
+    if "batch_size" not in given:
+        train = dataclasses.replace(train, batch_size=streams)
+    choices = [
+        _choice("streams", f"{train.batch_size}", reason if few else "read side by side", {"batch_size"}, given, few),
+        _choice(
+            "rate",
+            f"{train.learning_rate:g}",
+            "the highest of the run; it rises at first, then falls to zero as half a cosine",
+            {"learning_rate"},
+            given,
+            matters=False,
+        ),
+    ]
+    return dataclasses.replace(config, train=train), choices
+
+
+def window(config: RunConfig, given: Collection[str], length: int, epochs: float) -> tuple[RunConfig, list[Choice]]:
+    """Choose how many characters a step reads from each stream, in a run of `epochs` passes over `length` ids.
+
+    No gradient reaches further back than that. A short run benefits more from more steps. If the user gave a number of
+    steps, the window is not made longer.
+    """
+    train = config.train
+    many = length / (train.batch_size * _LONG_WINDOW) >= _LEAST_WINDOWS
+    long = epochs >= _LONG_RUN and many and train.steps is None
+    if long and "seq_length" not in given:
+        train = dataclasses.replace(train, seq_length=_LONG_WINDOW)
+    reason = f"long, because the text is read {epochs:.0f} times" if long else "characters per stream and step"
+    choice = _choice("window", f"{train.seq_length}", reason, {"seq_length"}, given, long)
+    return dataclasses.replace(config, train=train), [choice]
+
+
+def size(
+    config: RunConfig, given: Collection[str], vocab_size: int, readable: Callable[[int], float]
+) -> tuple[RunConfig, list[Choice]]:
+    """Choose the number and size of the layers: the largest network for which the run can read enough text.
+
+    Args:
+        config: the settings, given or default.
+        given: the names of the settings that the user set; these are not changed.
+        vocab_size: number of ids of the tokenizer.
+        readable: given a number of parameters, returns how many characters the run can read.
+    """
+    model = config.model
+    shapes: Iterator[dict[str, Any]] = (
+        {name: value for name, value in (("num_layers", layers), ("hidden_size", units)) if name not in given}
+        for layers, units in _SHAPES
+    )
+    candidates = list(dict.fromkeys(dataclasses.replace(model, **shape) for shape in shapes))
+    candidates.sort(key=lambda candidate: weights.count(candidate, vocab_size))
+    fed = [candidate for candidate in candidates if _feeds(candidate, vocab_size, readable)]
+    chosen = fed[-1] if fed else candidates[0]
+    count = weights.count(chosen, vocab_size)
+    reason = f"{_millions(readable(count))} characters to read for {_millions(count)} weights"
+    value = f"{chosen.num_layers} x {chosen.hidden_size}"
+    choice = _choice("size", value, reason, {"num_layers", "hidden_size"}, given)
+    return dataclasses.replace(config, model=chosen), [choice]
+
+
+def dropout(
+    config: RunConfig, given: Collection[str], vocab_size: int, epochs: float
+) -> tuple[RunConfig, list[Choice]]:
+    """Choose the dropout of a run of `epochs` passes over the training text.
+
+    The more often a text is read, and the larger the network, the more of the text it memorises. Dropout therefore
+    grows with the logarithm of the epochs, weighted by the square root of the number of parameters.
+    """
+    weighted = epochs * math.sqrt(weights.count(config.model, vocab_size) / _REFERENCE_PARAMETERS)
+    share = min(1.0, max(0.0, math.log(max(weighted, 1e-9) / _FEW) / math.log(_MANY / _FEW)))
+    values = {"dropout": round(0.15 + 0.35 * share, 2), "recurrent_dropout": round(0.15 * share, 2)}
+    reason = f"the text is read {epochs:.1f} times" if epochs < 100 else f"the text is read {epochs:,.0f} times"
+    changes: dict[str, Any] = {name: value for name, value in values.items() if name not in given}
+    model = dataclasses.replace(config.model, **changes)
+    value = f"{model.dropout:g}, recurrent {model.recurrent_dropout:g}"
+    return dataclasses.replace(config, model=model), [_choice("dropout", value, reason, set(values), given)]
+
+
+def _choice(
+    name: str, value: str, reason: str, settings: set[str], given: Collection[str], matters: bool = True
+) -> Choice:
+    """Return a choice; if the user set all of it, the reason is only that."""
+    free = settings - set(given)
+    if not free:
+        return Choice(name, value, "as given", matters=False)
+    return Choice(
+        name, value, reason if free == settings else f"{reason}, {flag(min(settings - free))} as given", matters
+    )
+
+
+def _feeds(model: ModelConfig, vocab_size: int, readable: Callable[[int], float]) -> bool:
+    count = weights.count(model, vocab_size)
+    return readable(count) >= _CHARACTERS_PER_PARAMETER[min(model.num_layers, 2)] * count
+
+
+def _millions(number: float) -> str:
+    return f"{number / 1e6:.2g} M" if number < 1e7 else f"{number / 1e6:,.0f} M"

@@ -1,0 +1,353 @@
+"""How a run starts: new, repeated from its record, or resumed from where it was saved.
+
+Each of these returns a `Ready`, which says what will be trained on which text, and then trains. Nothing is written
+before `Ready.claim`, and nothing is printed.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charlstm.config import DeviceConfig, RunConfig, flag
+from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
+from charlstm.network import device as devices
+from charlstm.network import weights
+from charlstm.network.device import Device
+from charlstm.network.distributed import ALONE, Group, join, processes
+from charlstm.storage.checkpoint import Checkpoint, Standing, training_shapes
+from charlstm.storage.runs import Run
+from charlstm.text import corpus as corpora
+from charlstm.text.cache import Cache, default_root
+from charlstm.text.corpus import Corpus
+from charlstm.text.gather import Watch
+from charlstm.text.tokenizer import Tokenizer
+from charlstm.training import calibration
+from charlstm.training.calibration import Timed
+from charlstm.training.loop import Clock, train
+from charlstm.training.plan import Plan
+from charlstm.training.recipe import Choice
+from charlstm.training.records import Record
+from charlstm.training.state import Training
+
+LENGTHS = ("time", "steps", "epochs")
+"""The settings for the length of a run; only one of them is set."""
+_CHANGEABLE = {*LENGTHS, "evaluations", "patience", "save_every"}
+
+
+def _unwatched() -> AbstractContextManager[Watch]:
+    return nullcontext(lambda _, __: None)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asked for, whether the run is new or resumed."""
+
+    run: Run
+    """Where it is kept."""
+    paths: Sequence[str] = ()
+    """The text; a resumed run knows its own."""
+    val_paths: Sequence[str] = ()
+    device: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
+    cache: Cache = dataclasses.field(default_factory=lambda: Cache(default_root()))
+    group: Group = ALONE
+    began: float = dataclasses.field(default_factory=time.monotonic)
+    """`time.monotonic()` at the moment from which the run's time counts."""
+    length_asked: bool = False
+    """Whether the user gives a length now; a run is then extended to that length, or by that much time."""
+    tell: Callable[[str], None] = lambda _: None
+    """Called with a message about what is being done."""
+    watching: Callable[[], AbstractContextManager[Watch]] = _unwatched
+    """Returns a context manager that yields the function to call with the progress of reading."""
+
+    def load(self, config: RunConfig, tokenizer: Tokenizer | None = None) -> Corpus:
+        """Read the corpus; one process on each machine reads it, and the others take it from the cache.
+
+        Args:
+            config: the settings of the run.
+            tokenizer: the tokenizer of a run that was started earlier.
+
+        Raises:
+            UsageError: if the time of the run is over before the text has been read.
+        """
+        # A run that is resumed unchanged, or repeated, has no clock.
+        limit = config.train.time if tokenizer is None or self.length_asked else None
+        with self.group.one_first(), self.watching() as show:
+
+            def watch(read: int, total: int) -> None:
+                show(read, total)
+                if limit is not None and time.monotonic() - self.began > limit:
+                    share = f"{read / total:.0%} of " if total else ""
+                    raise UsageError(
+                        f"--time {limit:g}s was over when {share}the text had been read; "
+                        "give more time, or --steps or --epochs"
+                    )
+
+            return corpora.load(self.paths, self.val_paths, config.text, tokenizer, cache=self.cache, watch=watch)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run that is ready to start, or to go on."""
+
+    run: Run
+    training: Training
+    corpus: Corpus
+    timed: Timed
+    remark: str = ""
+    """Why it is computed this way, in a few words."""
+    choices: tuple[Choice, ...] = ()
+    """What the recipe chose, and what the user set."""
+    notes: tuple[str, ...] = ()
+    """What a user should know before it starts."""
+    resumed: bool = False
+    """Whether it goes on from where it was saved."""
+    damaged: bool = False
+    """Whether its newest state is damaged, so that it goes on from the one before."""
+    longer: bool = False
+    """Whether it goes on for a length that the user gave now."""
+
+    def claim(self) -> None:
+        """Prepare the run's folder: a new run removes an earlier run's files, a resumed one cuts its metrics.
+
+        Raises:
+            InputOutputError: if the folder cannot be written, or the disk is too full.
+        """
+        training = self.training
+        if not training.group.first:
+            return
+        shapes = weights.shapes(training.config.model, self.corpus.tokenizer.vocab_size)
+        size = 4 * sum(math.prod(shape) for shape in (shapes | training_shapes(training.config, shapes)).values())
+        if self.resumed:
+            if self.damaged:
+                self.run.drop_damaged()
+            self.run.make_room(size)
+            self.run.cut_metrics(training.at.row_step)
+        else:
+            self.run.create(size)
+
+    def records(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Record]:
+        """Train, and yield what happens; the last record says why the run ended.
+
+        Args:
+            stop: called after every step, and while the held-out text is scored.
+
+        Raises:
+            DivergedError: if the loss is not finite for the second time; earlier checkpoints are kept.
+            InputOutputError: if the last state of the run cannot be written.
+        """
+        try:
+            yield from train(self.training, self.corpus, self.run, self.timed.plan, stop, self.timed.clock)
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error}; the last good state is kept in {self.run.last}; "
+                f"try a lower --learning-rate than {self.training.config.train.learning_rate:g}, or --precision fp32"
+            ) from None
+
+
+def join_processes(config: DeviceConfig, paths: Collection[str]) -> Group:
+    """Return the group of the torchrun job that this process belongs to.
+
+    Raises:
+        UsageError: if several processes would have to share a pipe.
+    """
+    if processes() == 1:
+        return ALONE
+    if "-" in paths:
+        raise UsageError("-: several processes cannot share the standard input; give a file")
+    return join(devices.choose(config))
+
+
+def new(order: Order, config: RunConfig, given: Collection[str]) -> Ready:
+    """Prepare a new run, with the recipe's choices for this text, time and machine.
+
+    Args:
+        order: what the user asked for.
+        config: the settings, given or default.
+        given: the names of the settings that the user set; these are not changed.
+
+    Raises:
+        DataError: if the text cannot be used, or is too short.
+        InputOutputError: if a file is missing or cannot be read.
+        UsageError: if the settings make no sense together, or this machine has no such processor.
+    """
+    corpus = order.load(config)
+    order.tell("measuring this machine")
+    prepared = calibration.prepare(config, given, corpus, order.device, order.began, order.group)
+    why = ""
+    if order.device.precision == "auto" and devices.has_bf16(prepared.training.device.name):
+        other = "fp32" if prepared.training.device.precision == "bf16" else "bf16"
+        why = f"measured faster than {other}"
+    return Ready(
+        order.run,
+        prepared.training,
+        corpus,
+        prepared.timed,
+        why,
+        tuple(prepared.choices),
+        (*prepared.notes, *_about(corpus)),
+    )
+
+
+def repeat(order: Order, original: Run, given: Mapping[str, Any]) -> Ready:
+    """Prepare to compute a run again from its beginning, following its record.
+
+    Raises:
+        DataError: if its text has changed, or its checkpoint is damaged.
+        UsageError: if a setting would make it a different run.
+    """
+    checkpoint, standing, _ = _last_state(original)
+    config = _changed(checkpoint.config, given, {"save_every"}, "--repeat")
+    corpus = _same_text(order, config, checkpoint)
+    device, notes = _same_device(standing, order)
+    training = Training(config, corpus, device, order.group)
+    timed = Timed(Plan.from_dict(standing.plan), Clock())
+    remark = f"as {original.folder.name} was computed"
+    return Ready(order.run, training, corpus, timed, remark, notes=(*notes, *_about(corpus)))
+
+
+def resume(order: Order, given: Mapping[str, Any]) -> Ready | None:
+    """Prepare a run to go on from its last save; None if it had already finished when torchrun lost a process.
+
+    Raises:
+        DataError: if its text has changed, or its checkpoints are damaged.
+        InputOutputError: if there is no such run.
+        UsageError: if a setting would make it a different run, or it is finished.
+    """
+    run, group = order.run, order.group
+    if not run.exists():
+        raise InputOutputError(f"{run.folder}: no run to resume; start it without --resume")
+    checkpoint, standing, damaged = _last_state(run)
+    notes = []
+    if damaged is not None and group.first:
+        notes.append(f"{damaged}: going on from the state before it, step {checkpoint.step:,}")
+    config = _changed(checkpoint.config, given, _CHANGEABLE, "--resume")
+    corpus = _same_text(order, config, checkpoint)
+    device, of_device = _same_device(standing, order)
+    training = Training(config, corpus, device, group)
+    training.restore(checkpoint)
+    timed = _going_on(order, training, corpus, checkpoint.config, standing)
+    steps = timed.plan.steps
+    if training.step >= steps and training.at.row_step == training.step:
+        if group.restarts:
+            return None
+        raise UsageError(f"{run.folder} is finished (step {training.step:,}): train it further with --steps or --time")
+    if training.step > steps:
+        raise UsageError(f"the run is at step {training.step:,} already; train it further with more --steps, or --time")
+    notes = [*notes, *of_device, *_about(corpus, resumed=True)]
+    return Ready(
+        run,
+        training,
+        corpus,
+        timed,
+        notes=tuple(notes),
+        resumed=True,
+        damaged=damaged is not None,
+        longer=order.length_asked,
+    )
+
+
+def _about(corpus: Corpus, *, resumed: bool = False) -> Iterator[str]:
+    """Yield what a user should know about how a text was read."""
+    yield from corpus.notes()
+    overlap = corpus.overlap
+    if overlap.documents and not overlap.dropped and not resumed:
+        some = overlap.documents < overlap.of
+        yield "--deduplicate leaves them out" if some else "name another held-out text with --val"
+
+
+def _last_state(run: Run) -> tuple[Checkpoint, Standing, Exception | None]:
+    """Return a run's newest intact state, where it stands, and what was wrong with a newer one."""
+    checkpoint, damaged = run.load_last()
+    if checkpoint.training is None:
+        raise DataError(f"{run.last}: holds only weights; start again with --force")
+    return checkpoint, checkpoint.training, damaged
+
+
+def _same_text(order: Order, config: RunConfig, checkpoint: Checkpoint) -> Corpus:
+    """Return the text that a run was started with, from the user's paths or from where it was.
+
+    Raises:
+        DataError: if it is a different text.
+    """
+    source = checkpoint.source
+    if not order.paths and source.paths and all(Path(path).exists() for path in source.paths):
+        order.tell(f"reading {' '.join(source.paths)}")
+    order = dataclasses.replace(order, paths=order.paths or source.paths, val_paths=order.val_paths or source.val_paths)
+    corpus = order.load(config, checkpoint.tokenizer)
+    if (corpus.source.sha256, corpus.source.val_sha256) != (source.sha256, source.val_sha256):
+        where = " ".join((*corpus.source.paths, *corpus.source.val_paths))
+        raise DataError(
+            f"{where}: not the text this run was started with (its SHA-256 differs); "
+            "restore it, or start a new run with --name"
+        )
+    return corpus
+
+
+def _going_on(order: Order, training: Training, corpus: Corpus, before: RunConfig, standing: Standing) -> Timed:
+    """Return the plan of a resumed run: its own, or a new one if the user gave it another length."""
+    plan = Plan.from_dict(standing.plan)
+    config, old = training.config.train, before.train
+    if any(getattr(config, key) != getattr(old, key) for key in LENGTHS) or order.length_asked:
+        return calibration.make(training, corpus, config, order.device, order.began, plan)
+    holds = plan.at(training.step)
+    changed = dataclasses.replace(holds, step=training.step)
+    if config.evaluations != old.evaluations:
+        changed = dataclasses.replace(changed, evaluate_every=math.ceil(plan.steps / config.evaluations))
+    if holds.threads is not None:
+        changed = dataclasses.replace(changed, threads=devices.threads())
+    if dataclasses.replace(changed, step=holds.step) != holds:
+        plan = plan.then(changed)
+    return Timed(plan, Clock())
+
+
+def _changed(config: RunConfig, given: Mapping[str, Any], changeable: set[str], option: str) -> RunConfig:
+    """Return the configuration of a run, with the user's changes.
+
+    Args:
+        config: the settings of the run.
+        given: what the user set.
+        changeable: the settings that may be changed.
+        option: the option that requires the settings of the run, for messages.
+
+    Raises:
+        UsageError: naming a setting that would make it a different run.
+    """
+    parts: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        part = getattr(config, field.name)
+        changes = {key: value for key, value in given.items() if hasattr(part, key) and getattr(part, key) != value}
+        fixed = sorted(set(changes) - changeable)
+        if fixed:
+            raise UsageError(
+                f"{flag(fixed[0])} {changes[fixed[0]]}: the run was started with {getattr(part, fixed[0])}, "
+                f"which {option} cannot change; leave the option out"
+            )
+        if any(key in changes for key in LENGTHS):
+            changes = dict.fromkeys(LENGTHS) | changes
+        parts[field.name] = dataclasses.replace(part, **changes)
+    return RunConfig(**parts)
+
+
+def _same_device(standing: Standing, order: Order) -> tuple[Device, list[str]]:
+    """Return the device that the run used, or the requested one; and notes if the result will not be the same.
+
+    On the same processor, the run goes on with as many threads as before.
+    """
+    before, config = standing.machine, order.device
+    name = devices.choose(config)
+    if config.threads is None and before.get("processor") == devices.processor(name):
+        devices.choose(dataclasses.replace(config, threads=before.get("threads")))
+    asked = before.get("precision", "fp32") if config.precision == "auto" else config.precision
+    taken, note = devices.precision(asked, name)
+    notes = [note] if note else []
+    device = Device(name, taken)
+    for key, value in (devices.machine(device) | {"processes": order.group.size}).items():
+        was = before.get(key)
+        if value != was:
+            notes.append(f"{key} {value}, but {was} before: the run goes on, equal up to rounding, not bit for bit")
+    return device, notes

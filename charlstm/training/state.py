@@ -1,0 +1,293 @@
+"""Everything that changes during a run: the model, its optimizer, the recurrent state, and where the run stands.
+
+One update trains on one window of every stream (truncated backpropagation through time, with the state carried over).
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from charlstm.config import RunConfig, TrainConfig
+from charlstm.errors import DataError, DivergedError, UsageError
+from charlstm.network.device import Device
+from charlstm.network.distributed import ALONE, Group
+from charlstm.network.model import CharLSTM, State, joined
+from charlstm.storage.checkpoint import MOMENTS, Checkpoint, Standing
+from charlstm.text.batches import IGNORE, Batch, Batches
+from charlstm.text.corpus import Corpus
+
+FORGETTING = 0.01
+"""Probability that a stream begins a step from a zero state."""
+
+
+class Training:
+    """The state of training: what is saved, and what a resume restores."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        corpus: Corpus,
+        device: Device,
+        group: Group = ALONE,
+        *,
+        forgetting: float = FORGETTING,
+    ) -> None:
+        """Initialise the model from the seed; the first step is number 0.
+
+        Args:
+            config: all settings.
+            corpus: the text.
+            device: the processor that computes.
+            group: the processes among which the streams are divided. Each computes the gradient of its own streams, and
+                all get the same sum, so a run is the same on any number of processes, except for rounding.
+            forgetting: probability that a stream begins a step from a zero state.
+
+        Raises:
+            DataError: if the text is shorter than a window, or has fewer characters than there are streams.
+            UsageError: if there are fewer streams than processes, or than parts.
+        """
+        train = config.train
+        self.group = group
+        self._forgetting_share = forgetting
+        self._rows = group.rows(train.batch_size)
+        if train.batch_size < group.size * train.accumulate:
+            raise UsageError(
+                f"--batch-size {train.batch_size}: fewer streams than {group.size} processes with --accumulate "
+                f"{train.accumulate}; give at least {group.size * train.accumulate}"
+            )
+        own = self._rows.stop - self._rows.start
+        bounds = self._rows.start + np.arange(train.accumulate + 1) * own // train.accumulate
+        self._parts = [slice(int(begin), int(end)) for begin, end in pairwise(bounds)]
+        self.batches = _batches(config, corpus)
+        torch.manual_seed(train.seed)
+        self.config = config
+        self.device = device
+        tokenizer = corpus.tokenizer
+        self.model = CharLSTM(config.model, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id)
+        self.model.to(device.name)
+        weights = list(self.model.parameters())
+        groups: list[dict[str, Any]] = [
+            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": train.weight_decay},
+            {"params": [weight for weight in weights if weight.ndim == 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(
+            groups,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.state = self.model.zero_state(own)
+        self.at = Standing()
+        """Where the run stands."""
+        self.unknown: Mapping[str, Any] = {}
+        """What a newer version wrote into the checkpoint; it is kept."""
+        self._pending: list[tuple[torch.Tensor, int]] = []
+
+    def adapted(self, config: RunConfig, corpus: Corpus) -> "Training":
+        """Return a training with these settings, before its first step; it reuses this model if the shape is right.
+
+        The weights are those that a new model would have: only `rehearse` may have been called before.
+        """
+        fixed = [_fixed(each) for each in (self.config, config)]
+        if self.step or fixed[0] != fixed[1]:
+            return Training(config, corpus, self.device, self.group)
+        self.batches = _batches(config, corpus)
+        self.config, self.model.config = config, config.model
+        return self
+
+    @property
+    def step(self) -> int:
+        """Updates so far."""
+        return self.at.step
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training text."""
+        return self.step / self.batches.windows
+
+    def update(self, rate: float) -> None:
+        """Train on the next window of every stream, with this learning rate.
+
+        If the loss or the gradient is not finite, the weights do not change, and the rate is halved from here on.
+
+        Raises:
+            DivergedError: if that happens for the second time.
+        """
+        batch = self.batches.at(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate / 2 if self.at.halved else rate
+        loss, states = self._gradient(batch)
+        if self.group.size > 1:
+            gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+            self.group.add([*gradients, loss])
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_norm, foreach=True)
+        self.at = dataclasses.replace(self.at, step=self.step + 1)
+        if not math.isfinite(loss + norm):
+            if self.at.halved:
+                raise DivergedError(f"the loss is not a finite number at step {self.step:,}, for the second time")
+            self.at = dataclasses.replace(self.at, halved=True)
+            return
+        self.optimizer.step()
+        self.model.pin()
+        self.state = states[0] if len(states) == 1 else joined(states)
+        self._pending.append((loss, batch.characters))
+        self.at = dataclasses.replace(self.at, characters=self.at.characters + batch.characters)
+
+    def rehearse(self) -> None:
+        """Compute the gradient of the next step and discard it: takes as long as a step, and changes nothing."""
+        self._gradient(self.batches.at(self.step))
+        self.optimizer.zero_grad()
+        self.device.synchronize()
+
+    def _gradient(self, batch: Batch) -> tuple[torch.Tensor, list[State]]:
+        """Compute this process's share of the gradient; return its share of the loss and the states after the step."""
+        zeroed = batch.begins | self._forgetting()
+        self.optimizer.zero_grad()
+        losses, states = [], []
+        for rows in self._parts:
+            # Seeding the generator at each step makes the step a function of (seed, step): no generator state to save.
+            self.device.seed(step_seed(self.config.train.seed, self.step))
+            self.model.deal(rows, self.config.train.batch_size)
+            loss, state = self._loss(batch.of(rows), zeroed[rows], self._state_of(rows))
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            states.append(state)
+        return torch.stack(losses).sum() if len(losses) > 1 else losses[0], states
+
+    def _state_of(self, rows: slice) -> State:
+        """Return the state of these streams, which belong to this process."""
+        if len(self._parts) == 1:
+            return self.state
+        begin, end = rows.start - self._rows.start, rows.stop - self._rows.start
+        return [tuple(part[:, begin:end] for part in layer) for layer in self.state]
+
+    def _loss(self, batch: Batch, zeroed: npt.NDArray[np.bool_], state: State) -> tuple[torch.Tensor, State]:
+        """Return these streams' share of the mean loss of a window, in nats per character, and the state after it."""
+        name = self.device.name
+        if zeroed.any():
+            begins = torch.from_numpy(zeroed).to(name)[:, None]
+            state = [tuple(part.masked_fill(begins, 0) for part in layer) for layer in state]
+        inputs = torch.from_numpy(batch.inputs).to(name, non_blocking=True)
+        targets = torch.from_numpy(batch.targets).to(name, non_blocking=True)
+        with self.device.autocast():
+            logits, state = self.model(inputs, state)
+        nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum")
+        return nats / batch.characters, [tuple(part.detach() for part in layer) for layer in state]
+
+    def _forgetting(self) -> npt.NDArray[np.bool_]:
+        """Return which streams begin this step from a zero state, (N,): each one from time to time, at random.
+
+        A state that is carried over forever can settle in a region that is never reached by reading a text from its
+        beginning. A network trained there fits the training text and fails on any other (benchmarks/README.md shows
+        such a run).
+        """
+        source = np.random.default_rng((self.config.train.seed, self.step))
+        return source.random(self.config.train.batch_size) < self._forgetting_share
+
+    def settle(self) -> tuple[float, int]:
+        """Fetch the losses since the last call; return their mean in nats per character, and how many characters."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return math.nan, 0
+        losses = torch.stack([loss for loss, _ in pending]).tolist()
+        nats, since_row = 0.0, self.at.nats_since_row
+        for loss, (_, characters) in zip(losses, pending, strict=True):
+            nats += loss * characters
+            since_row += loss * characters  # added one by one, so that the sum does not depend on when this is called
+        characters = sum(count for _, count in pending)
+        self.at = dataclasses.replace(
+            self.at,
+            nats_since_row=since_row,
+            characters_since_row=self.at.characters_since_row + characters,
+        )
+        return nats / characters, characters
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return the model's tensors by name."""
+        return {name: _array(tensor) for name, tensor in self.model.state_dict().items()}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return all tensors that a run needs to go on; the state includes the streams of all processes."""
+        streams = self.config.train.batch_size
+        tensors = self.weights()
+        for name, weight in self.model.named_parameters():
+            moments = self.optimizer.state.get(weight, {})  # empty before the first step
+            for moment in MOMENTS:
+                tensors[f"optimizer.{moment}.{name}"] = _array(moments.get(moment, torch.zeros_like(weight)))
+        for number, layer in enumerate(self.state):
+            for name, part in zip("hc", layer, strict=False):
+                tensors[f"state.{number}.{name}"] = _array(self.group.gather(part, streams))
+        return tensors
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Restore the state from a checkpoint.
+
+        Raises:
+            DataError: if it holds only weights.
+        """
+        if checkpoint.training is None:
+            raise DataError("this checkpoint holds only weights: a run goes on from last.safetensors")
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.tensors.items()}
+        self.model.load_state_dict({name: tensors[name] for name in checkpoint.weights})
+        updates = float(checkpoint.step - checkpoint.training.halved)  # an undone step does not count
+        for name, weight in self.model.named_parameters():
+            self.optimizer.state[weight] = {
+                "step": torch.tensor(updates, device=weight.device),
+                **{m: tensors[f"optimizer.{m}.{name}"].to(weight.device) for m in MOMENTS},
+            }
+        # fp32 represents a bf16 state exactly, and the kernels accept either.
+        self.state = [
+            tuple(
+                tensors[f"state.{number}.{name}"][:, self._rows].to(self.device.name)
+                for name, _ in zip("hc", layer, strict=False)
+            )
+            for number, layer in enumerate(self.state)
+        ]
+        self.at = checkpoint.training
+        self.unknown = checkpoint.unknown
+
+
+def _batches(config: RunConfig, corpus: Corpus) -> Batches:
+    """Lay out the training text; raises `DataError` if it is too short."""
+    train, length = config.train, len(corpus.train.ids)
+    if length < max(train.seq_length, train.batch_size):
+        raise DataError(
+            f"{' '.join(corpus.source.paths)}: the training text has {length:,} ids, shorter than one window; "
+            f"give a longer text, or --seq-length and --batch-size below {length + 1:,}"
+        )
+    return Batches(corpus.train, corpus.tokenizer, train.batch_size, train.seq_length, jitter=True, shuffle=train.seed)
+
+
+def _fixed(config: RunConfig) -> RunConfig:
+    """Return a configuration reset to its defaults, except for what shapes the model, its optimizer and its streams."""
+    model = dataclasses.replace(config.model, dropout=0.0, recurrent_dropout=0.0)
+    defaults = TrainConfig()
+    changeable = {
+        name: getattr(defaults, name)
+        for name in (field.name for field in dataclasses.fields(TrainConfig))
+        if name not in _OF_THE_STREAMS
+    }
+    return dataclasses.replace(config, model=model, train=dataclasses.replace(config.train, **changeable))
+
+
+_OF_THE_STREAMS = ("batch_size", "accumulate", "weight_decay", "seed")
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Return the seed of a step's dropout."""
+    return int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()

@@ -1,0 +1,73 @@
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.network import weights
+from charlstm.storage import checkpoint as checkpoints
+from charlstm.storage.checkpoint import Checkpoint, Standing
+from charlstm.text.corpus import Source
+from charlstm.text.tokenizer import CharTokenizer
+
+
+def example() -> Checkpoint:
+    config = RunConfig(
+        text=TextConfig(), model=ModelConfig(hidden_size=3, embedding_size=2), train=TrainConfig(steps=7, batch_size=2)
+    )
+    tokenizer = CharTokenizer("\nab\N{SNOWMAN}")
+    rng = np.random.default_rng(0)
+    shapes = weights.shapes(config.model, tokenizer.vocab_size)
+    shapes |= checkpoints.training_shapes(config, shapes)
+    return Checkpoint(
+        config=config,
+        tokenizer=tokenizer,
+        source=Source(("a.txt", "b.txt"), "0" * 64, 123),
+        step=5,
+        val_loss=1.25,
+        tensors={name: abs(rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()},
+        training=TRAINING,
+    )
+
+
+TRAINING = Standing(
+    step=5,
+    characters=100,
+    seconds=0.1,
+    nats_since_row=1.5,
+    characters_since_row=10,
+    row_step=4,
+    best_loss=1.25,
+    best_step=4,
+    misses=0,
+    halved=False,
+    scored=None,
+    plan={"steps": 7, "evaluate_every": 2, "decisions": [], "part": None, "whole": False},
+    machine={"device": "cpu", "threads": 2},
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    checkpoints.save(tmp_path / "x.safetensors", example())
+    return tmp_path / "x.safetensors"
+
+
+def rewritten(file: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """Change the metadata as another version would have written it; its values are parsed for `change`."""
+    data = file.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    metadata = {name: json.loads(text) for name, text in header.pop("__metadata__").items() if name != "sha256"}
+    change(metadata)
+    header["__metadata__"] = {name: json.dumps(value) for name, value in metadata.items()}
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode() + data[end:]).hexdigest()
+    header["__metadata__"]["sha256"] = digest
+    text = json.dumps(header).encode()
+    other = file.with_name("other.safetensors")
+    other.write_bytes(len(text).to_bytes(8, "little") + text + data[end:])
+    return other

@@ -1,0 +1,100 @@
+"""The clock of a run, told what time it is by a simulated machine."""
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from charlstm.training.clock import Deadline
+from charlstm.training.plan import Decision, Plan
+from charlstm.training.state import Training
+
+
+@dataclass
+class Machine:
+    """Steps and measurements that take as long as the test says."""
+
+    seconds: float
+    """The run's time."""
+    planned: int
+    """The first estimate of the steps."""
+    measuring: float = 0.0
+    measuring_later: float | None = None
+    """What a measurement takes in truth, if that is something else than was expected."""
+    now: float = 100.0
+    step: int = 0
+    decisions: list[Decision] = field(default_factory=list)
+    measured: int = 0
+
+    def run(self, step_seconds: Any) -> Plan:
+        """Train until the plan ends; `step_seconds` gives what a step takes at a time of the run."""
+        clock = Deadline(
+            self.seconds,
+            self.now,
+            most_steps=10**9,
+            evaluations=10,
+            evaluation_seconds=max(self.measuring, 1e-9),
+            ending_seconds=0.0,
+            now=lambda: self.now,
+        )
+        began, row, plan = self.now, 0, Plan.of_steps(self.planned, max(1, self.planned // 10))
+        while True:
+            holds = plan.at(self.step)
+            ends = self.step >= holds.steps
+            if self.step > row and (ends or self.step - row >= holds.evaluate_every):
+                row = self.step
+                self.measured += 1
+                took = self.measuring if self.measuring_later is None else self.measuring_later
+                self.now += took
+                clock.measured(max(took, 1e-9))
+            if ends:
+                return plan
+            took = step_seconds(self.now - began)
+            self.now += took
+            self.step += 1
+            if decision := clock.decide(cast("Training", self), plan, took):
+                self.decisions.append(decision)
+                plan = plan.then(decision)
+
+
+@pytest.mark.parametrize("planned", [1, 3, 60, 600, 6000])
+def test_a_run_uses_its_time_however_wrong_the_estimate_was(planned: int) -> None:
+    machine = Machine(60.0, planned, measuring=0.3)
+    plan = machine.run(lambda _: 0.1)
+    assert 100 + 0.95 * 60 < machine.now <= 100 + 60.5
+    assert plan.steps == machine.step
+    assert 500 < machine.step < 600
+    assert len(machine.decisions) <= 60
+
+
+def test_a_right_estimate_is_left_alone() -> None:
+    machine = Machine(60.0, 596)
+    assert machine.run(lambda _: 0.1) == Plan.of_steps(596, 59)
+    assert machine.measured <= 11
+
+
+@pytest.mark.parametrize("factor", [10, 0.1])
+def test_a_machine_that_changes_on_the_way_is_followed(factor: float) -> None:
+    machine = Machine(60.0, 590)
+    machine.run(lambda at: 0.1 if at < 30 else 0.1 * factor)
+    assert 100 + 0.93 * 60 < machine.now <= 100 + 62
+    assert machine.step == pytest.approx(300 + 300 / factor, rel=0.1)
+
+
+def test_a_single_slow_step_ends_no_run_early() -> None:
+    machine = Machine(60.0, 590)
+    machine.run(lambda at: 4.0 if 20 < at < 24 else 0.1)
+    assert machine.now > 100 + 0.95 * 60
+
+
+def test_measurements_slower_than_expected_become_fewer() -> None:
+    machine = Machine(60.0, 590, measuring=0.1, measuring_later=3.0)
+    machine.run(lambda _: 0.1)
+    assert machine.measured <= 4
+    assert machine.now <= 100 + 61
+
+
+def test_a_step_longer_than_the_time_ends_the_run() -> None:
+    machine = Machine(10.0, 50)
+    machine.run(lambda _: 30.0)
+    assert machine.step == 1

@@ -1,0 +1,108 @@
+import dataclasses
+
+import pytest
+
+from charlstm.config import CELLS, ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.network import weights
+from charlstm.network.model import CharLSTM
+from charlstm.training.recipe import Choice, dropout, pace, size, window
+
+CONFIG = RunConfig(text=TextConfig(), model=ModelConfig(), train=TrainConfig(steps=1))
+VOCAB = 66
+
+
+def with_model(**changes: object) -> RunConfig:
+    return dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, **changes))
+
+
+def shape(config: RunConfig) -> tuple[int, int]:
+    return config.model.num_layers, config.model.hidden_size
+
+
+@pytest.mark.parametrize(
+    "model", [ModelConfig(num_layers=3, hidden_size=40), *(ModelConfig(cell=cell) for cell in CELLS)]
+)
+def test_parameters_are_those_of_the_model(model: ModelConfig) -> None:
+    assert weights.count(model, VOCAB) == sum(weight.numel() for weight in CharLSTM(model, VOCAB).parameters())
+
+
+@pytest.mark.parametrize(
+    ("characters", "expected"),
+    [(0, (1, 256)), (1.6e6, (1, 512)), (3.4e6, (1, 768)), (6.5e6, (1, 768)), (7e6, (2, 512)), (1e9, (2, 1024))],
+)
+def test_the_network_is_the_largest_that_the_run_feeds(characters: float, expected: tuple[int, int]) -> None:
+    assert shape(size(CONFIG, set(), VOCAB, lambda _: characters)[0]) == expected
+
+
+def test_a_larger_network_reads_less_in_the_same_time() -> None:
+    assert shape(size(CONFIG, set(), VOCAB, lambda count: 1e13 / count)[0]) == (1, 768)
+    assert shape(size(CONFIG, set(), VOCAB, lambda count: 3e13 / count)[0]) == (2, 512)
+
+
+@pytest.mark.parametrize(
+    ("given", "characters", "expected"),
+    [
+        ({"hidden_size": 300}, 1e3, (1, 300)),
+        ({"hidden_size": 300}, 1e9, (2, 300)),
+        ({"num_layers": 3}, 1e3, (3, 256)),
+        ({"num_layers": 3}, 1e9, (3, 1024)),
+        ({"num_layers": 1}, 1e9, (1, 1024)),
+        ({"num_layers": 5, "hidden_size": 7}, 1e9, (5, 7)),
+    ],
+)
+def test_a_given_size_leaves_the_other_to_the_recipe(
+    given: dict[str, int], characters: float, expected: tuple[int, int]
+) -> None:
+    config, choices = size(with_model(**given), set(given), VOCAB, lambda _: characters)
+    assert shape(config) == expected
+    (choice,) = choices
+    assert choice.value == "{} x {}".format(*expected)
+    told = {name for name in given if f"--{name.replace('_', '-')} as given" in choice.reason}
+    assert told == (set() if len(given) == 2 else set(given))
+    assert choice.matters == (len(given) < 2)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rate", "recurrent"),
+    [(0.01, 0.15, 0.0), (5, 0.15, 0.0), (150**0.5, 0.325, 0.075), (30, 0.5, 0.15), (1000, 0.5, 0.15)],
+)
+def test_dropout_grows_with_the_epochs(epochs: float, rate: float, recurrent: float) -> None:
+    config, choices = dropout(CONFIG, set(), VOCAB, epochs)
+    assert (config.model.dropout, config.model.recurrent_dropout) == pytest.approx((rate, recurrent), abs=0.01)
+    (choice,) = choices
+    assert (choice.name, choice.matters) == ("dropout", True)
+    assert choice.value == f"{config.model.dropout:g}, recurrent {config.model.recurrent_dropout:g}"
+
+
+def test_a_larger_network_is_given_more_dropout() -> None:
+    rates = [dropout(with_model(hidden_size=units), set(), VOCAB, 8)[0].model.dropout for units in (256, 512, 1024)]
+    assert rates == sorted(set(rates))
+
+
+@pytest.mark.parametrize(("length", "streams"), [(100, 4), (9_000, 4), (18_000, 8), (70_000, 32), (10**9, 32)])
+def test_a_short_text_is_read_in_few_streams(length: int, streams: int) -> None:
+    assert pace(CONFIG, set(), length)[0].train.batch_size == streams
+    assert pace(CONFIG, {"batch_size"}, length)[0] == CONFIG
+
+
+def test_a_text_that_is_read_often_is_read_in_longer_windows() -> None:
+    timed = dataclasses.replace(CONFIG, train=TrainConfig(time=600.0))
+    stepped = dataclasses.replace(CONFIG, train=TrainConfig(steps=10_000))
+    assert window(timed, set(), 10**6, 15)[0].train.seq_length == 128
+    for config, given, length, epochs in [
+        (timed, set(), 10**6, 5),  # a short run
+        (timed, set(), 90_000, 15),  # a short text
+        (timed, {"seq_length"}, 10**6, 15),
+        (stepped, set(), 10**6, 15),  # would read twice as much
+    ]:
+        assert window(config, given, length, epochs)[0].train.seq_length == 64
+
+
+def test_what_the_user_set_stays_and_upsets_nothing_else() -> None:
+    wanted = with_model(dropout=0.05, hidden_size=7)
+    config, choices = dropout(wanted, {"dropout", "hidden_size"}, VOCAB, 1000)
+    assert config == with_model(dropout=0.05, hidden_size=7, recurrent_dropout=0.15)
+    assert choices[0].reason.endswith(", --dropout as given")
+    assert dropout(wanted, {"dropout", "recurrent_dropout"}, VOCAB, 9)[1] == [
+        Choice("dropout", "0.05, recurrent 0", "as given", matters=False)
+    ]

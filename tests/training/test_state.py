@@ -1,0 +1,125 @@
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from charlstm.errors import DataError
+from charlstm.text.corpus import Corpus
+from charlstm.training.state import Training
+from tests.training.conftest import CPU, config, poisoned
+
+
+def test_each_stream_now_and_then_begins_from_a_zero_state(corpus: Corpus) -> None:
+    training = Training(config({"dropout": 0.0, "recurrent_dropout": 0.0}), corpus, CPU, forgetting=0.3)
+    seen = []
+    training.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    for _ in range(40):
+        training.update(0.01)
+    zeroed = [[bool((h[0, n] == 0).all() and (c[0, n] == 0).all()) for n in range(6)] for ((h, c), _) in seen[1:]]
+    share = np.mean(zeroed)
+    assert 0.15 < share < 0.45
+    assert len({tuple(row) for row in zeroed}) > 10  # each stream on its own
+    assert all((upper[0] == 0).all(-1).tolist() == [row] for (_, upper), row in zip(seen[1:], zeroed, strict=True))
+
+
+def test_the_gradient_is_that_of_the_window_with_carried_state(corpus: Corpus) -> None:
+    """Two steps against a loop over torch's LSTM cell, clipped and updated by torch's unfused AdamW."""
+    options = config({"num_layers": 1, "dropout": 0.0, "recurrent_dropout": 0.0}, clip_norm=0.5, weight_decay=0.1)
+    training = Training(options, corpus, CPU, forgetting=0.0)
+    start = {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
+    for _ in range(2):
+        training.update(0.01)
+
+    weights = {name: tensor.clone().requires_grad_() for name, tensor in start.items()}
+    decayed = [weight for weight in weights.values() if weight.ndim > 1]
+    others = [weight for weight in weights.values() if weight.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        lr=0.01,
+        betas=(0.9, 0.99),
+        foreach=False,
+    )
+    h = c = torch.zeros(6, 24)
+    text = corpus.train.ids.astype(np.int64)
+    positions = np.arange(6) * len(text) // 6
+    lengths = [0, *(len(training.batches.at(step).inputs) for step in range(2))]
+    for begin, end in itertools.pairwise(np.cumsum(lengths).tolist()):
+        loss, count = torch.zeros(()), 0
+        for at in range(begin, end):
+            before = torch.tensor([text[p + at - 1] if p + at else corpus.tokenizer.start_id for p in positions])
+            x = weights["embedding.weight"][before]
+            gates = x @ weights["layers.0.weight_ih_l0"].T + weights["layers.0.bias_ih_l0"]
+            gates = gates + h @ weights["layers.0.weight_hh_l0"].T + weights["layers.0.bias_hh_l0"]
+            i, f, g, o = gates.chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            logits = h @ weights["output.weight"].T + weights["output.bias"]
+            target = torch.from_numpy(text[positions + at])
+            loss = loss - logits.log_softmax(-1).gather(1, target[:, None]).sum()
+            count += 6
+        optimizer.zero_grad()
+        (loss / count).backward()
+        norm = torch.stack([weight.grad.norm() for weight in weights.values()]).norm()  # type: ignore[union-attr]
+        for weight in weights.values():
+            weight.grad *= min(1.0, 0.5 / norm.item())  # type: ignore[operator]
+        optimizer.step()
+        h, c = h.detach(), c.detach()
+    for name, weight in training.model.state_dict().items():
+        torch.testing.assert_close(weight, weights[name].detach(), rtol=1e-3, atol=1e-5)
+
+
+def test_another_seed_is_another_run(corpus: Corpus) -> None:
+    models = [Training(config(seed=seed), corpus, CPU).weights()["output.weight"] for seed in (1, 1, 2)]
+    assert np.array_equal(models[0], models[1])
+    assert not np.array_equal(models[0], models[2])
+
+
+def test_a_wrapping_stream_begins_with_no_state(corpus: Corpus) -> None:
+    training = Training(config(), corpus, CPU)
+    training.at = dataclasses.replace(
+        training.at, step=training.batches.windows
+    )  # stream 5 wraps to the beginning of the text here
+    training.state = [(h + 1, c + 1) for h, c in training.state]
+    given = []
+    training.model.layers[0].register_forward_pre_hook(lambda _, inputs: given.append(inputs[1]))
+    training.update(0.0)
+    for state in given[0]:
+        assert state[0, 5].eq(0).all()
+        assert state[0, :5].eq(1).all()
+
+
+def test_a_step_without_a_finite_loss_is_undone_and_the_rate_halved(corpus: Corpus, tmp_path: Path) -> None:
+    training = Training(config(), corpus, CPU)
+    for _ in range(4):
+        training.update(1e-3)
+    before = {name: tensor.copy() for name, tensor in training.tensors().items()}
+    poisoned(training, 4)
+    training.update(1e-3)
+    assert all(np.array_equal(before[name], tensor) for name, tensor in training.tensors().items())
+    assert (training.step, training.at.halved) == (5, True)
+    training.update(1e-3)
+    assert {group["lr"] for group in training.optimizer.param_groups} == {5e-4}
+    assert math.isfinite(training.settle()[0])
+
+
+def test_a_rehearsal_changes_nothing(corpus: Corpus) -> None:
+    rehearsed, plain = Training(config(), corpus, CPU), Training(config(), corpus, CPU)
+    for _ in range(3):
+        rehearsed.rehearse()
+        for training in (rehearsed, plain):
+            training.update(1e-3)
+        rehearsed.rehearse()
+    expected = plain.tensors()
+    assert all(np.array_equal(tensor, expected[name]) for name, tensor in rehearsed.tensors().items())
+    assert rehearsed.settle() == plain.settle()
+
+
+def test_a_text_shorter_than_a_window_is_refused(corpus: Corpus) -> None:
+    with pytest.raises(DataError, match="shorter than one window"):
+        Training(config(seq_length=5000), corpus, CPU)
+    with pytest.raises(DataError, match="--batch-size"):
+        Training(config(batch_size=5000), corpus, CPU)

@@ -63,7 +63,7 @@ class _Package(type(sys)):  # type: ignore[misc]
     """Makes the folder `training` callable as it is loaded, whoever loads it."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name == "training":
+        if name == "training" and type(value) is type(sys):
             value.__class__ = _Training
         super().__setattr__(name, value)
 

@@ -9,7 +9,8 @@ import dataclasses
 import difflib
 import importlib.util
 import secrets
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from charlstm.training.records import Record
 
 _LONG = 20_000  # ids from which torch, which takes a moment to load, is the faster way to score a text
+_TURN = threading.RLock()
 Group = TypeVar("Group", bound=Settings)
 
 
@@ -159,7 +161,8 @@ class Model:
         config = SampleConfig(
             length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=_seed(seed)
         )
-        pieces = write(self._begun(prompt, state), self.loaded.tokenizer, config, _seed(config.seed), _stops(stop))
+        stops = _stops(stop)
+        pieces = write(self._begun(prompt, state), self.loaded.tokenizer, config, _seed(config.seed), stops)
         return "".join(piece.text for piece in pieces)
 
     def stream(
@@ -199,8 +202,10 @@ class Model:
         config = SampleConfig(
             length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=_seed(seed)
         )
-        context, stops = self._begun(prompt, state), _stops(stop)
-        return self._steps(context, config, stops, top)
+        if not isinstance(top, int) or top < 0:
+            raise UsageError(f"top {top!r}: must be a whole number from 0 on")
+        stops = _stops(stop)
+        return self._steps(self._begun(prompt, state), config, stops, top)
 
     def _steps(self, context: Context, config: SampleConfig, stops: Sequence[str], top: int) -> Iterator[Step]:
         tokenizer = self.loaded.tokenizer
@@ -222,7 +227,7 @@ class Model:
         Raises:
             DataError: if the text is empty, or holds a lone surrogate that stands for no byte.
         """
-        if not text:
+        if not _text(text):
             raise DataError("the text is empty: there is nothing to score; give a text with some characters")
         document = corpora.encode(text, self.loaded.tokenizer)
         if len(document.ids) > _LONG and importlib.util.find_spec("torch") is not None:
@@ -243,7 +248,7 @@ class Model:
         Raises:
             DataError: if the text holds a lone surrogate that stands for no byte.
         """
-        tokenizer = self.loaded.tokenizer
+        tokenizer, text = self.loaded.tokenizer, _text(text)
         bits: npt.NDArray[np.float64] = scoring.nats(
             self.loaded.engine, tokenizer.encode(text).tolist(), tokenizer
         ) / np.log(2)
@@ -258,7 +263,7 @@ class Model:
         Raises:
             DataError: if the text has characters that the model has never seen.
         """
-        self.loaded.tokenizer.require_known(text, "the text")
+        self.loaded.tokenizer.require_known(_text(text), "the text")
         return self._traced(text)
 
     def _traced(self, text: str) -> Iterator[Trace]:
@@ -273,8 +278,10 @@ class Model:
     def _begun(self, prompt: str, state: State | None) -> Context:
         """Return what has read the beginning of a document, or what a state has read, and then the prompt."""
         tokenizer = self.loaded.tokenizer
-        tokenizer.require_known(prompt)
+        tokenizer.require_known(_text(prompt))
         if state is not None:
+            if not isinstance(state, State) or state.context.engine is not self.loaded.engine:
+                raise UsageError("state: it was not read by this model; give what its read() has returned")
             context = state.context
         else:
             context = Context(self.loaded.engine)
@@ -298,7 +305,7 @@ def load(name: str | Path | None = None, *, checkpoints: str | Path = runs.ROOT,
         InputOutputError: if it is missing or cannot be read.
         UsageError: if the name is empty, or this machine has no such device.
     """
-    loaded = opened.load(None if name is None else str(name), Path(checkpoints))
+    loaded = opened.load(None if name is None else _path(name), Path(_path(checkpoints)))
     if device != "cpu":
         from charlstm.network.device import Device, choose
 
@@ -307,11 +314,11 @@ def load(name: str | Path | None = None, *, checkpoints: str | Path = runs.ROOT,
 
 
 def training(
-    corpus: str | Path | Sequence[str | Path],
+    corpus: str | Path | Sequence[str | Path] = (),
     *,
     name: str | None = None,
     checkpoints: str | Path = runs.ROOT,
-    val: Sequence[str | Path] = (),
+    val: str | Path | Sequence[str | Path] = (),
     resume: bool = False,
     force: bool = False,
     time: float | str | None = None,
@@ -322,7 +329,7 @@ def training(
     It loads torch. A caller that stops asking loses what was learnt since the last save; the run can be resumed.
 
     Args:
-        corpus: text files and folders of them.
+        corpus: text files and folders of them; a run that is resumed knows it.
         name: of the run; by default that of the corpus, without its ending.
         checkpoints: folder of the runs.
         val: held-out text, instead of a part of the corpus.
@@ -337,23 +344,27 @@ def training(
         InputOutputError: if a file cannot be read or written.
         UsageError: if a setting makes no sense, or the run exists.
     """
-    given = dict(settings) | ({} if time is None else {"time": duration(time) if isinstance(time, str) else time})
+    if resume and force:
+        raise UsageError("resume and force exclude each other: go on with the run, or overwrite it")
+    given = {key: value for key, value in settings.items() if value is not None}
+    if time is not None:
+        given["time"] = duration(time) if isinstance(time, str) else time
     groups = {group: _collect(group, given) for group in (TextConfig, ModelConfig, TrainConfig, DeviceConfig)}
     known = {field.name for group in groups for field in dataclasses.fields(group)}
     for unknown in sorted(set(given) - known):
         near = difflib.get_close_matches(unknown, known, n=1)
         raise UsageError(f"{unknown}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
-    paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
-    run = _run(name, paths, Path(checkpoints))
+    paths, val_paths = _paths(corpus), _paths(val)
+    run = _run(name, paths, Path(_path(checkpoints)))
+    if not paths and not resume:
+        raise UsageError("no corpus given: name a text file or a folder")
     device = _collect(DeviceConfig, given)
     config = RunConfig(
         text=_collect(TextConfig, given), model=_collect(ModelConfig, given), train=_collect(TrainConfig, given)
     )
     if run.exists() and not (resume or force):
         raise UsageError(f"{run.folder} holds a run: go on with it (resume), write over it (force), or give a name")
-    return _records(
-        run, [str(path) for path in paths], [str(path) for path in val], device, config, given, resume=resume
-    )
+    return _records(run, paths, val_paths, device, config, given, resume=resume)
 
 
 def _records(
@@ -376,18 +387,27 @@ def _records(
         length_asked=any(length in given for length in start.LENGTHS),
     )
     with run.locked():
-        ready = start.resume(order, given) if resume else start.new(order, config, set(given))
-        if ready is not None:
+        # torch has one random generator, which is seeded at each step: trainings in several threads take turns.
+        with _TURN:
+            ready = start.resume(order, given) if resume else start.new(order, config, set(given))
+            if ready is None:
+                return
             ready.claim()
-            yield from ready.records()
+            records = ready.records()
+        while True:
+            with _TURN:
+                record = next(records, None)
+            if record is None:
+                return
+            yield record
 
 
 def train(
-    corpus: str | Path | Sequence[str | Path],
+    corpus: str | Path | Sequence[str | Path] = (),
     *,
     name: str | None = None,
     checkpoints: str | Path = runs.ROOT,
-    val: Sequence[str | Path] = (),
+    val: str | Path | Sequence[str | Path] = (),
     resume: bool = False,
     force: bool = False,
     time: float | str | None = None,
@@ -398,8 +418,7 @@ def train(
         corpus, name=name, checkpoints=checkpoints, val=val, resume=resume, force=force, time=time, **settings
     ):
         pass
-    paths = [corpus] if isinstance(corpus, (str, Path)) else list(corpus)
-    return _run(name, paths, Path(checkpoints))
+    return _run(name, _paths(corpus), Path(checkpoints))
 
 
 def _run(name: str | None, paths: Sequence[str | Path], root: Path) -> Run:
@@ -413,9 +432,33 @@ def _collect(group: type[Group], values: dict[str, Any]) -> Group:
     return group(**{field.name: values[field.name] for field in dataclasses.fields(group) if field.name in values})
 
 
+def _text(text: object) -> str:
+    """Return a text; raises `UsageError` if it is something else."""
+    if not isinstance(text, str):
+        raise UsageError(f"a {type(text).__name__} is not a text: give a str")
+    return text
+
+
+def _path(path: object) -> str:
+    """Return the name of a file or folder; raises `UsageError` if it cannot be one."""
+    if not isinstance(path, (str, Path)) or "\0" in str(path):
+        raise UsageError(f"{path!r:.60} is not the name of a file or folder: give a str or a Path")
+    return str(path)
+
+
+def _paths(paths: object) -> list[str]:
+    """Return the names of files and folders, of which there may be one alone."""
+    if isinstance(paths, (str, Path)) or not isinstance(paths, Iterable) or isinstance(paths, bytes):
+        paths = [paths]
+    return [_path(path) for path in paths]
+
+
 def _seed(seed: int | None) -> int:
     return secrets.randbelow(2**32) if seed is None else seed
 
 
 def _stops(stop: str | Sequence[str]) -> tuple[str, ...]:
-    return (stop,) if isinstance(stop, str) else tuple(stop)
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if not all(_text(each) for each in stops):
+        raise UsageError("stop '': an empty text is found everywhere; give at least one character")
+    return stops

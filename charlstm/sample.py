@@ -31,7 +31,7 @@ class Context:
     def __init__(self, engine: Engine, streams: int = 1) -> None:
         """Start before the first character of a text."""
         self.streams = streams
-        self._engine = engine
+        self.engine = engine
         self._single = streams == 1
         rows = None if self._single else streams
         self._state = engine.zero_state(rows)
@@ -43,7 +43,7 @@ class Context:
     def read(self, ids: Any) -> None:
         """Read one character in every stream: ids is (N,)."""
         with self._stepping:
-            self._output, self._state = self._engine.step(ids[0] if self._single else ids, self._state)
+            self._output, self._state = self.engine.step(ids[0] if self._single else ids, self._state)
 
     def prefill(self, ids: Sequence[int]) -> None:
         """Read the same prompt in every stream."""
@@ -53,14 +53,14 @@ class Context:
     def logits(self) -> Floats:
         """Return the scores of the next character, (N, V); something must have been read before."""
         with self._scoring:
-            logits = self._engine.logits(self._output)
+            logits = self.engine.logits(self._output)
         array: Floats = logits if isinstance(logits, np.ndarray) else logits.float().cpu().numpy()
         return array[None] if self._single else array
 
     def branch(self, streams: int) -> "Context":
         """Return a context of `streams` streams that continue from what this one has read; this one does not change."""
         assert self._single, "a text branches from one stream"
-        branches = Context(self._engine, streams)
+        branches = Context(self.engine, streams)
         branches._output, branches._state = self._output, self._state
         if streams > 1:
             branches._state = [tuple(_repeated(part, streams) for part in layer) for layer in self._state]

@@ -215,6 +215,54 @@ def test_more_errors(model: door.Model, tmp_path: Path) -> None:
         _ = door.nothing  # type: ignore[attr-defined]
 
 
+def test_slips_are_told(model: door.Model, byte_model: door.Model, tmp_path: Path, text: str) -> None:
+    with pytest.raises(door.UsageError, match="not read by this model"):
+        model.generate(state=byte_model.read("a"))
+    for wrong in (None, b"bytes", 3, ["a"]):
+        with pytest.raises(door.UsageError, match="is not a text"):
+            model.generate(wrong)  # type: ignore[arg-type]
+        with pytest.raises(door.UsageError, match="is not a text"):
+            model.score(wrong)  # type: ignore[arg-type]
+    state = model.read("The")
+    before = model.generate(state=state.copy(), length=9, seed=1)
+    with pytest.raises(door.UsageError, match="stop ''"):
+        model.stream("x", state=state, stop="")
+    assert model.generate(state=state, length=9, seed=1) == before  # it has not moved
+    assert model.generate(stop=None, length=3, seed=1)  # type: ignore[arg-type]
+    with pytest.raises(door.UsageError, match="top -1"):
+        model.stream(top=-1)
+    with pytest.raises(door.UsageError, match="name of a file"):
+        door.load("a\0b")
+    (tmp_path / "t.txt").write_text(text[:3000], encoding="utf-8")
+    with pytest.raises(door.UsageError, match="exclude each other"):
+        door.train(tmp_path / "t.txt", resume=True, force=True)
+    with pytest.raises(door.UsageError, match="name of a file"):
+        door.train(b"t.txt")  # type: ignore[arg-type]
+    run = door.train(tmp_path / "t.txt", val=tmp_path / "t.txt", checkpoints=tmp_path, name="x", steps=3, **TINY)
+    assert run.load_last()[0].source.val_paths == (str(tmp_path / "t.txt"),)
+    with pytest.raises(door.UsageError, match="is finished"):
+        door.train(checkpoints=tmp_path, name="x", resume=True, steps=None)
+
+
+def test_trainings_in_threads_are_those_alone(text: str, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text(text[:3000], encoding="utf-8")
+
+    def train(name: str) -> None:
+        door.train(tmp_path / "t.txt", checkpoints=tmp_path, name=name, steps=40, dropout=0.3, evaluations=2, **TINY)
+
+    train("alone")
+    threads = [threading.Thread(target=train, args=(name,)) for name in ("one", "other")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with torch.no_grad():  # which is the caller's own affair
+        train("ungraded")
+    alone, *others = (door.load(tmp_path / name).loaded.checkpoint for name in ("alone", "one", "other", "ungraded"))
+    for other in others:
+        assert all(np.array_equal(weight, other.weights[name]) for name, weight in alone.weights.items())
+
+
 def test_the_folder_of_the_same_name_is_still_a_folder() -> None:
     from charlstm.training import plan
 

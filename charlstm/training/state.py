@@ -150,6 +150,7 @@ class Training:
         self.optimizer.zero_grad()
         self.device.synchronize()
 
+    @torch.enable_grad()
     def _gradient(self, batch: Batch) -> tuple[torch.Tensor, list[State]]:
         """Compute this process's share of the gradient; return its share of the loss and the states after the step."""
         zeroed = batch.begins | self._forgetting()

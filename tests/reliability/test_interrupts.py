@@ -98,6 +98,8 @@ def test_while_functions_are_called(tmp_path: Path, survived: Counter[str]) -> N
 def test_while_torch_is_loaded(tmp_path: Path, trained: Path, survived: Counter[str], first: int) -> None:
     arguments = ["eval", str(trained)]
     found = attempts("import", first, times(1000, 7), times(1, 50), arguments, tmp_path)
+    if len(found) > 1 and found[-1][1:] == (0, ""):  # it ended before so many modules were loaded
+        found.pop()
     require_quiet(found, survived, "import of eval")
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import Command
 
+termios = pytest.importorskip("termios", reason="this system has no pseudo-terminals")
 pty = pytest.importorskip("pty", reason="this system has no pseudo-terminals")
 pytest.importorskip("readline", reason="this Python has no readline")
 
@@ -28,6 +29,9 @@ class Terminal:
 
     def __init__(self, *arguments: str, stdout: int | None = None) -> None:
         self._ours, theirs = pty.openpty()
+        attributes = termios.tcgetattr(theirs)
+        attributes[3] |= termios.NOFLSH  # or Ctrl-C would throw away what was written and is not read yet
+        termios.tcsetattr(theirs, termios.TCSANOW, attributes)
         environment = os.environ | {"TERM": "vt100", "NO_COLOR": "1"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", MAIN, "sample", *arguments],

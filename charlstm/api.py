@@ -32,7 +32,7 @@ from charlstm.errors import DataError, UsageError
 from charlstm.measure import score as scoring
 from charlstm.measure.score import Score
 from charlstm.network.stepper import LayerTrace
-from charlstm.sample import Context, write
+from charlstm.sample import Context, Piece, write
 from charlstm.storage import loaded as opened
 from charlstm.storage import runs
 from charlstm.storage.loaded import Loaded
@@ -158,12 +158,8 @@ class Model:
         seed: int | None = None,
     ) -> str:
         """Return new text, without the prompt; the arguments and errors are those of `stream`."""
-        config = SampleConfig(
-            length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=_seed(seed)
-        )
-        stops = _stops(stop)
-        pieces = write(self._begun(prompt, state), self.loaded.tokenizer, config, _seed(config.seed), stops)
-        return "".join(piece.text for piece in pieces)
+        settings = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+        return "".join(piece.text for piece in self._pieces(prompt, state, stop, seed, None, **settings))
 
     def stream(
         self,
@@ -199,18 +195,29 @@ class Model:
             DataError: if the prompt has characters that the model has never seen.
             UsageError: if a setting is out of its limits.
         """
-        config = SampleConfig(
-            length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=_seed(seed)
-        )
         if not isinstance(top, int) or top < 0:
             raise UsageError(f"top {top!r}: must be a whole number from 0 on")
-        stops = _stops(stop)
-        return self._steps(self._begun(prompt, state), config, stops, top)
+        settings = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+        return self._steps(self._pieces(prompt, state, stop, seed, top, **settings))
 
-    def _steps(self, context: Context, config: SampleConfig, stops: Sequence[str], top: int) -> Iterator[Step]:
-        tokenizer = self.loaded.tokenizer
-        names = tokenizer.vocabulary
-        for piece in write(context, tokenizer, config, _seed(config.seed), stops, top=top):
+    def _pieces(
+        self,
+        prompt: str,
+        state: State | None,
+        stop: str | Sequence[str],
+        seed: int | None,
+        top: int | None,
+        **settings: Any,
+    ) -> Iterator[Piece]:
+        """Check all arguments, read the prompt, and return what is then written, piece by piece."""
+        config = SampleConfig(**settings, seed=seed)
+        stops = _stops(stop)
+        seed = secrets.randbelow(2**32) if seed is None else seed
+        return write(self._begun(prompt, state), self.loaded.tokenizer, config, seed, stops, top=top)
+
+    def _steps(self, pieces: Iterator[Piece]) -> Iterator[Step]:
+        names = self.loaded.tokenizer.vocabulary
+        for piece in pieces:
             likeliest = tuple((names[id], likely) for id, likely in piece.top)
             yield Step(piece.text, 0.0 if piece.logprob is None else piece.logprob, likeliest, piece.stopped)
 
@@ -355,9 +362,9 @@ def training(
         near = difflib.get_close_matches(unknown, known, n=1)
         raise UsageError(f"{unknown}: no such setting" + (f"; did you mean {near[0]}?" if near else ""))
     paths, val_paths = _paths(corpus), _paths(val)
-    run = _run(name, paths, Path(_path(checkpoints)))
-    if not paths and not resume:
+    if not paths and not (resume and name is not None):
         raise UsageError("no corpus given: name a text file or a folder")
+    run = _run(name, paths, Path(_path(checkpoints)))
     device = _collect(DeviceConfig, given)
     config = RunConfig(
         text=_collect(TextConfig, given), model=_collect(ModelConfig, given), train=_collect(TrainConfig, given)
@@ -422,8 +429,6 @@ def train(
 
 
 def _run(name: str | None, paths: Sequence[str | Path], root: Path) -> Run:
-    if name is None and not paths:
-        raise UsageError("no corpus given: name a text file or a folder")
     return runs.named(runs.name_for(str(paths[0])) if name is None else name, root)
 
 
@@ -451,10 +456,6 @@ def _paths(paths: object) -> list[str]:
     if isinstance(paths, (str, Path)) or not isinstance(paths, Iterable) or isinstance(paths, bytes):
         paths = [paths]
     return [_path(path) for path in paths]
-
-
-def _seed(seed: int | None) -> int:
-    return secrets.randbelow(2**32) if seed is None else seed
 
 
 def _stops(stop: str | Sequence[str]) -> tuple[str, ...]:

@@ -200,6 +200,8 @@ class TextConfig(Settings):
         return unescaped(self.separator or "")
 
 
+EVERY = 16
+"""Characters from one that `charlstm reach` scores to the next, by default."""
 CACHE_LIMIT = 10 * 10**9
 """Bytes that all prepared corpora may take together by default."""
 

@@ -6,7 +6,7 @@ import click
 
 from charlstm.cli import opening, reach, score
 from charlstm.cli.options import HELP, cached, collect, common, open_cache, settings
-from charlstm.config import DeviceConfig
+from charlstm.config import EVERY, DeviceConfig
 from charlstm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def evaluate(
     if context:
         _note_moved("--context", "charlstm reach" if every is None else f"charlstm reach --every {every}")
         train = opening.training(loaded, cache, "needed for the n-grams", "" if text is None else "the n-grams")
-        reach.contexts(loaded, passage.split, train, every or reach.EVERY, as_json=as_json)
+        reach.contexts(loaded, passage.split, train, every or EVERY, as_json=as_json)
         return
 
     from charlstm.measure import evaluation

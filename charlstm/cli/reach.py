@@ -6,13 +6,11 @@ import click
 
 from charlstm.cli import opening
 from charlstm.cli.options import HELP, cached, collect, common, open_cache, settings
-from charlstm.config import DeviceConfig
+from charlstm.config import EVERY, DeviceConfig
 
 if TYPE_CHECKING:
     from charlstm.storage.loaded import Loaded
     from charlstm.text.corpus import Split
-
-EVERY = 16
 
 
 @click.command("reach", context_settings=HELP, short_help="Show how far back a model looks.")

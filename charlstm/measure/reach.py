@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from charlstm.config import EVERY
 from charlstm.errors import DataError
 from charlstm.measure.interval import Series
 from charlstm.measure.ngram import KneserNey
@@ -17,8 +18,6 @@ from charlstm.measure.report import Progress, unwatched
 from charlstm.text.tokenizer import Ids
 
 CONTEXTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-EVERY = 16
-"""Characters from one that is scored to the next."""
 _STREAMS = 256  # read side by side
 _LEAST_SCORED = 256
 

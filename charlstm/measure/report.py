@@ -31,9 +31,9 @@ class Subject:
 class Report:
     """One thing to know about a model and a text.
 
-    A report is made before the text is read, so that whatever is missing is said before anything long begins. It may
-    take in the windows that the text's score is made of, and then has what it found: a frozen dataclass, from which the
-    terminal and JSON are made.
+    A report is created before the text is read, so that a missing package is reported before any long work starts. It
+    may take in the windows that the text's score is made of, and then has what it found: a frozen dataclass, from which
+    the terminal and JSON are made.
     """
 
     name: ClassVar[str]

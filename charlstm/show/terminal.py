@@ -46,8 +46,8 @@ class Output:
         anything underlined.
 
         Raises:
-            ClosedOutputError: where nobody reads any more.
-            InputOutputError: where the disk does not take it.
+            ClosedOutputError: if nobody reads the output any more.
+            InputOutputError: if it cannot be written.
         """
         try:
             shown = printable(text) if self.terminal and not drawn else text
@@ -178,7 +178,7 @@ def commands(lines: Sequence[tuple[str, str]]) -> None:
 
 @contextlib.contextmanager
 def bar(what: str) -> Iterator[Callable[[float], None]]:
-    """Show on a terminal what share of something is done, as the function it gives is told."""
+    """Show a progress bar on a terminal; yield the function to call with the share that is done."""
     from tqdm import tqdm
 
     with tqdm(
@@ -199,7 +199,7 @@ def bar(what: str) -> Iterator[Callable[[float], None]]:
 
 @contextlib.contextmanager
 def reading() -> Iterator[Callable[[int, int], None]]:
-    """Show on a terminal how far the reading of a text is: the bytes read, of those there are."""
+    """Show the progress of reading on a terminal; yield the function to call with the bytes read, and their total."""
     from tqdm import tqdm
 
     with tqdm(
@@ -228,7 +228,7 @@ def draw(console: "Console", *parts: tuple[str, str]) -> None:
 
 
 def width_of(console: "Console") -> int | None:
-    """Return the columns of a terminal; None where stderr is none, for there every line stays whole."""
+    """Return the columns of a terminal; None if it writes to no terminal, so that every line stays whole."""
     return console.width if console.file.isatty() else None
 
 

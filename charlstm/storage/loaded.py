@@ -31,6 +31,10 @@ _PUBLIC = {
 """Where anyone can get a text, by its SHA-256: models trained on it are shared without it."""
 
 
+def _unwatched(_: int, __: int) -> None:
+    """Ignore the progress of reading."""
+
+
 class MissingTextError(InputOutputError):
     """The training text or held-out text of a model is no longer there, or has changed."""
 
@@ -95,7 +99,7 @@ class Loaded:
         )
         return model.to("cpu" if self.device is None else self.device.name)
 
-    def training_text(self, purpose: str, cache: "Cache", watch: "Watch | None" = None) -> Split:
+    def training_text(self, purpose: str, cache: "Cache", watch: "Watch" = _unwatched) -> Split:
         """Return the text that the model was trained on, without the held-out part.
 
         Args:
@@ -111,8 +115,8 @@ class Loaded:
         source, config = self.source, self.config.text
         paths = _find(source.paths, source.sha256, purpose)
         if source.val_sha256 is not None:
-            return corpora.load_text(paths, config, self.tokenizer, cache=cache, watch=watch or _unwatched).split
-        return corpora.load(paths, (), config, self.tokenizer, cache=cache, watch=watch or _unwatched).train
+            return corpora.load_text(paths, config, self.tokenizer, cache=cache, watch=watch).split
+        return corpora.load(paths, (), config, self.tokenizer, cache=cache, watch=watch).train
 
     def passage(
         self,
@@ -122,7 +126,7 @@ class Loaded:
         *,
         encoding: str | None = None,
         command: str = "eval",
-        watch: "Watch | None" = None,
+        watch: "Watch" = _unwatched,
     ) -> Passage:
         """Return the text that a user names, or the model's own.
 
@@ -144,7 +148,7 @@ class Loaded:
             return self._named(text, split or "all", cache, encoding, watch)
         return self._own(split, cache, command, watch)
 
-    def _named(self, text: str, split: str, cache: "Cache", encoding: str | None, watch: "Watch | None") -> Passage:
+    def _named(self, text: str, split: str, cache: "Cache", encoding: str | None, watch: "Watch") -> Passage:
         """Return a text that a user names, read by today's rules, whatever rules the model's own text was read by."""
         from charlstm.text import corpus as corpora
 
@@ -153,11 +157,11 @@ class Loaded:
             config = dataclasses.replace(config, encoding=encoding)
         if split == "all":
             return self._whole((text,), config, cache, watch, named=True)
-        corpus = corpora.load((text,), (), config, self.tokenizer, cache=cache, watch=watch or _unwatched)
+        corpus = corpora.load((text,), (), config, self.tokenizer, cache=cache, watch=watch)
         part = corpus.train if split == "train" else corpus.val
         return Passage(_part_of(text, split, part, corpus.source), part, tuple(corpus.notes()))
 
-    def _own(self, split: str | None, cache: "Cache", command: str, watch: "Watch | None") -> Passage:
+    def _own(self, split: str | None, cache: "Cache", command: str, watch: "Watch") -> Passage:
         """Return the model's own text, or a part of it."""
         from charlstm.text import corpus as corpora
 
@@ -170,7 +174,7 @@ class Loaded:
             paths = _find(source.paths, source.sha256, scored, another)
             if split == "all":
                 return self._whole(paths, config, cache, watch)
-            corpus = corpora.load(paths, (), config, self.tokenizer, cache=cache, watch=watch or _unwatched)
+            corpus = corpora.load(paths, (), config, self.tokenizer, cache=cache, watch=watch)
             if split == "train":
                 return Passage(_part_of(" ".join(paths), "train", corpus.train, corpus.source), corpus.train)
             name = _part_of(" ".join(paths), "val", corpus.val, corpus.source)
@@ -185,7 +189,7 @@ class Loaded:
         # Leave out what the two texts have in common.
         purpose = f"without a TEXT, {command} scores what {' '.join(source.val_paths)} does not have in common with it"
         paths = _find(source.paths, source.sha256, purpose, another)
-        corpus = corpora.load(paths, val_paths, config, self.tokenizer, cache=cache, watch=watch or _unwatched)
+        corpus = corpora.load(paths, val_paths, config, self.tokenizer, cache=cache, watch=watch)
         notes = tuple(corpus.overlap.notes())
         return Passage(f"{name}, without what also occurs in the training text", corpus.val, notes)
 
@@ -194,14 +198,14 @@ class Loaded:
         paths: tuple[str, ...],
         config: TextConfig,
         cache: "Cache",
-        watch: "Watch | None",
+        watch: "Watch",
         *,
         named: bool = False,
     ) -> Passage:
         """Return all of a text; if a user named it, with notes about it."""
         from charlstm.text import corpus as corpora
 
-        whole = corpora.load_text(paths, config, self.tokenizer, cache=cache, watch=watch or _unwatched)
+        whole = corpora.load_text(paths, config, self.tokenizer, cache=cache, watch=watch)
         notes = whole.left_out.notes() if named else []
         if named and whole.sha256 == self.source.sha256:
             notes.append("the model was trained on most of this text; leave TEXT out to score the held-out part alone")
@@ -218,10 +222,6 @@ class Loaded:
                 f"--encoding {encoding}: it is for a TEXT, and none is given (the model's own text is decoded as it "
                 "was in training); leave the option out"
             )
-
-
-def _unwatched(_: int, __: int) -> None:
-    """Ignore the progress of reading."""
 
 
 def load(name: str | None = None, root: Path = runs.ROOT) -> Loaded:

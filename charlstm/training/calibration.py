@@ -93,8 +93,8 @@ def prepare(
         return train.steps * each if train.steps is not None else (train.epochs or 0) * length
 
     config, sizes = recipe.size(config, given, vocab_size, readable)
-    read = readable(weights.count(config.model, vocab_size))
-    config, windows = recipe.window(config, given, length, read / length)
+    characters = readable(weights.count(config.model, vocab_size))
+    config, windows = recipe.window(config, given, length, characters / length)
     # Measured with the slowest settings, because dropout in turn depends on this measurement.
     slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
     training = training.adapted(slowest, corpus)

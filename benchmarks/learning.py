@@ -77,7 +77,7 @@ def train_charlstm(
     took = time.monotonic() - began
     loaded = checkpoint.load(folder / "run" / "best.safetensors")
     tokenizer = loaded.tokenizer
-    model = CharLSTM.from_weights(loaded.config.model, tokenizer.vocab_size, loaded.weights)
+    model = CharLSTM.from_weights(loaded.config.model, tokenizer, loaded.weights)
     split = corpora.load([str(path)], [], TextConfig(), tokenizer).val
     scores = {"carried": scoring.evaluate(Reader(model, tokenizer, Device("cpu", "fp32")), split).loss}
     ids = split.ids.astype(np.int64)

@@ -14,6 +14,7 @@ import torch
 
 from charlstm.config import ModelConfig, SampleConfig
 from charlstm.network.model import CharLSTM
+from charlstm.network.ngrams import Alphabet, Symbols
 from charlstm.network.stepper import Stepper
 from charlstm.sample import Context, generate
 from charlstm.storage import checkpoint, runs
@@ -22,9 +23,10 @@ CONFIG = SampleConfig(temperature=1.0)
 START, UNKNOWN = 1, 0
 
 
-def compare(model: CharLSTM, rounds: int, length: int) -> dict[str, float]:
+def compare(model: CharLSTM, alphabet: Alphabet, rounds: int, length: int) -> dict[str, float]:
     """Print characters a second of both, and the largest difference of their probabilities; return the medians."""
-    stepper = Stepper(model.config.cell, {name: weight.numpy() for name, weight in model.state_dict().items()})
+    weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
+    stepper = Stepper(model.config, alphabet, weights)
 
     def ours() -> float:
         context = Context(stepper)
@@ -118,11 +120,13 @@ def main(
 ) -> None:
     """Compare on the pretrained model, and on random weights of other shapes."""
     loaded = checkpoint.load(runs.find("shakespeare"))
-    pretrained = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer.vocab_size, loaded.weights)
+    pretrained = CharLSTM.from_weights(loaded.config.model, loaded.tokenizer, loaded.weights)
     others = ModelConfig(embedding_size=512), ModelConfig(num_layers=2), ModelConfig(hidden_size=256)
     medians: dict[str, float] = {}
-    for model in (pretrained, *(CharLSTM(shape, 66, UNKNOWN).eval() for shape in models or others)):
-        medians |= compare(model, rounds, length)
+    symbols = Symbols(66, UNKNOWN)
+    medians |= compare(pretrained, loaded.tokenizer, rounds, length)
+    for shape in models or others:
+        medians |= compare(CharLSTM(shape, symbols).eval(), symbols, rounds, length)
     if checkout:
         medians |= nanogpt_speed(checkout, rounds, length)
     if picture:

@@ -244,10 +244,39 @@ class ModelConfig(Settings):
         below=1,
     )
 
+    ngrams: int = option(
+        0,
+        "Highest order of the n-grams that are inputs beside the character, from 2 on; 0: none, the plain recurrence.",
+        adapts="3 to 8, by epochs",
+        at_least=0,
+        at_most=16,
+    )
+    ngram_rows: int = option(
+        32768,
+        "Rows of the hashed table of n-grams: a power of two.",
+        adapts="by the text's length",
+        at_least=16,
+        at_most=2**24,
+    )
+    ngram_dropout: float = option(
+        0.5,
+        "Share of the n-grams that is dropped in training.",
+        adapts="0 to 0.5, by epochs",
+        at_least=0,
+        below=1,
+    )
+
+    def __post_init__(self) -> None:
+        """Check the values, and that the rows are a power of two."""
+        super().__post_init__()
+        if self.ngram_rows & (self.ngram_rows - 1):
+            raise UsageError(f"--ngram-rows {self.ngram_rows}: must be a power of two, such as 32768 or 65536")
+
     @property
     def words(self) -> str:
         """The shape as people write it."""
-        return f"{self.cell}, {self.num_layers} x {self.hidden_size}, embedding {self.embedding_size}"
+        plain = f"{self.cell}, {self.num_layers} x {self.hidden_size}, embedding {self.embedding_size}"
+        return f"{plain}, n-grams of 2 to {self.ngrams}" if self.ngrams > 1 else plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,6 +314,7 @@ class TrainConfig(Settings):
     learning_rate: float = option(4e-3, "Peak learning rate of AdamW.", above=0)
     warmup: float = option(0.02, "Share of the run in which the learning rate rises to its peak.", at_least=0, below=1)
     weight_decay: float = option(0.2, "Decoupled weight decay of the matrices (AdamW).", at_least=0)
+    ngram_rate: float = option(0.2, "Peak learning rate of the n-grams' table (row-wise Adagrad).", above=0)
     clip_norm: float = option(1.0, "Largest norm of the whole gradient; a larger one is scaled down to it.", above=0)
     evaluations: int = option(
         10,

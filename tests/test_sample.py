@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from charlstm.config import ModelConfig, SampleConfig
 from charlstm.errors import DataError, UsageError
 from charlstm.network.model import CharLSTM
+from charlstm.network.ngrams import Symbols
 from charlstm.network.stepper import Stepper
 from charlstm.sample import Context, Drawn, draw, generate, weigh, write
 from charlstm.text.tokenizer import ByteTokenizer, CharTokenizer
@@ -140,8 +141,9 @@ def test_a_draw_inverts_the_distribution(weights: list[float], uniform: float) -
 
 def small(vocab_size: int = 30) -> Stepper:
     torch.manual_seed(0)
-    model = CharLSTM(ModelConfig(hidden_size=24, embedding_size=8), vocab_size)
-    return Stepper("lstm", {name: weight.numpy() for name, weight in model.state_dict().items()})
+    config, symbols = ModelConfig(hidden_size=24, embedding_size=8), Symbols(vocab_size)
+    model = CharLSTM(config, symbols)
+    return Stepper(config, symbols, {name: weight.numpy() for name, weight in model.state_dict().items()})
 
 
 def begun(streams: int = 1, vocab_size: int = 30) -> Context:

@@ -91,14 +91,15 @@ class _Learner:
     """A copy of a model, with what its updates need."""
 
     def __init__(self, reader: Reader, tuning: Tuning) -> None:
-        tokenizer = reader.tokenizer
         config = dataclasses.replace(reader.model.config, dropout=0.0, recurrent_dropout=0.0)
-        self.model = CharLSTM(config, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id)
+        self.model = CharLSTM(config, reader.tokenizer)
         self.model.to(reader.device.name)
         self.model.load_state_dict(reader.model.state_dict())
         self.model.train()  # cuDNN computes no gradients in evaluation mode
         self._reader, self._tuning = dataclasses.replace(reader, model=self.model), tuning
-        self._weights = list(self.model.parameters())
+        self._weights = list(self.model.matrices().values())
+        if self.model.ngrams is not None:  # its vectors stay: hardly any comes twice before the text moves on
+            self.model.ngrams.weight.requires_grad_(False)
         self._trained = [weight.detach().clone() for weight in self._weights]
         self._rates = [torch.zeros_like(weight) for weight in self._trained]
         self._decays = [torch.zeros_like(weight) for weight in self._trained]

@@ -18,6 +18,7 @@ from charlstm.config import DeviceConfig, ModelConfig, ProbeConfig
 from charlstm.network.cells import CELLS
 from charlstm.network.device import in_fastest_threads
 from charlstm.network.model import CharLSTM
+from charlstm.network.ngrams import Symbols
 
 SYMBOLS = 8
 _DISTRACTORS = 8
@@ -69,7 +70,9 @@ def probe(cell: str, lag: int, config: ProbeConfig) -> Iterator[ProbeStep | Reca
     began = time.monotonic()
     torch.manual_seed(config.seed)
     source = torch.Generator().manual_seed(config.seed)
-    model = CharLSTM(ModelConfig(cell=cell, hidden_size=config.hidden_size, embedding_size=16, dropout=0), _VOCAB_SIZE)
+    model = CharLSTM(
+        ModelConfig(cell=cell, hidden_size=config.hidden_size, embedding_size=16, dropout=0), Symbols(_VOCAB_SIZE)
+    )
     chrono = lag >= _CHRONO_LAG and CELLS[cell].keep_gate is not None
     if chrono:
         model.chrono(lag)

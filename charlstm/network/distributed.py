@@ -61,6 +61,27 @@ class Group:
         for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.copy_(total.view_as(tensor))
 
+    def add_rows(self, gradient: "Tensor") -> "Tensor":
+        """Return the sum over all processes of a sparse coalesced gradient, coalesced, from the rows that each has."""
+        if self.size == 1:
+            return gradient
+        import torch
+
+        rows, values = gradient.indices()[0], gradient.values()
+        counts = values.new_zeros(self.size)
+        counts[self.rank] = len(rows)
+        self.add([counts])
+        most = int(counts.max())
+        # Each process writes what it has into its own part of a sum in which the others have zeros.
+        all_rows, all_values = values.new_zeros(self.size, most), values.new_zeros(self.size, most, values.shape[1])
+        all_rows[self.rank, : len(rows)], all_values[self.rank, : len(rows)] = rows, values
+        self.add([all_rows, all_values])
+        there = torch.arange(most, device=values.device) < counts[:, None]
+        parts = torch.sparse_coo_tensor(
+            all_rows[there].long()[None], all_values[there], gradient.shape, check_invariants=False
+        )
+        return parts.coalesce()
+
     def any(self, flags: Iterable[bool]) -> list[bool]:
         """Return which flags are set in any process; exchanged on the CPU, so as not to wait for a GPU."""
         if self.size == 1:

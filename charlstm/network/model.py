@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,15 @@ from charlstm.config import ModelConfig
 from charlstm.errors import UsageError
 from charlstm.network.cells import CELLS
 from charlstm.network.layers import LayerState, recurrence
+from charlstm.network.lookup import NGrams
+from charlstm.network.ngrams import DENSE, Alphabet, dense, orders
 from charlstm.network.weights import B_IH, W_HH, W_IH, gate_rows
 
 _FAR = 1e4  # a pre-activation that saturates a sigmoid or tanh exactly, whatever else is added to it
 
 State = list[LayerState]
-"""For each layer h, and c if the cell has one: (1, N, H) each."""
+"""For each layer h, and c if the cell has one: (1, N, H) each. If n-grams are inputs, a last entry follows: the codes
+of the last characters, (1, N, highest order - 1), int64."""
 
 
 class CharLSTM(nn.Module):
@@ -31,42 +35,39 @@ class CharLSTM(nn.Module):
     bit. This costs nothing: the kernels run unchanged.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        vocab_size: int,
-        unknown_id: int | None = None,
-        end_id: int | None = None,
-        *,
-        initialise: bool = True,
-    ) -> None:
+    def __init__(self, config: ModelConfig, alphabet: Alphabet, *, initialise: bool = True) -> None:
         """Initialise the weights from torch's global generator, unless they will be loaded.
 
         Recurrent weights are orthogonal (Saxe et al. 2014) and input weights Glorot-uniform (Glorot & Bengio 2010),
         separately for each gate's matrix; the forget biases add up to 1 (Gers et al. 2000; Jozefowicz et al. 2015), and
         peephole weights are zero.
-        The embedding of `unknown_id` starts at zero: a character never trained on carries no information.
+        The embedding of `<unk>` starts at zero: a character never trained on carries no information. So do the vectors
+        of n-grams.
 
         Raises:
-            UsageError: if the embedding is too short for the feature of `end_id`.
+            UsageError: if the embedding is too short for the feature of `<end>`.
         """
         super().__init__()
-        if end_id is not None and config.embedding_size < 2:
+        if alphabet.end_id is not None and config.embedding_size < 2:
             raise UsageError("--embedding-size 1: with documents, one feature marks their ends; give at least 2")
         self.config = config
-        self._end_id = end_id
+        self._end_id = alphabet.end_id
         self._dealt: tuple[slice, int] | None = None
         size = config.hidden_size
-        self.embedding = nn.Embedding(vocab_size, config.embedding_size)
+        self.embedding = nn.Embedding(alphabet.vocab_size, config.embedding_size)
+        self.ngrams: NGrams | None = None
+        if orders(config.ngrams):
+            codes = torch.from_numpy(alphabet.codes)
+            self.ngrams = NGrams(config.ngrams, config.ngram_rows, config.embedding_size, codes)
         self.layers = nn.ModuleList(
             recurrence(config.cell, config.embedding_size + (size if number else 0), size)
             for number in range(config.num_layers)
         )
-        self.output = nn.Linear(config.num_layers * size, vocab_size)
+        self.output = nn.Linear(config.num_layers * size, alphabet.vocab_size)
         if initialise:
-            self._initialise(unknown_id)
+            self._initialise(alphabet.unknown_id)
             self.pin()
-        if end_id is not None:
+        if alphabet.end_id is not None:
             # The weights of the feature get no gradient, because the gates that they saturate have no slope there.
             self.embedding.weight.register_hook(_without_last_feature)  # type: ignore[no-untyped-call]
 
@@ -74,15 +75,24 @@ class CharLSTM(nn.Module):
     def from_weights(
         cls,
         config: ModelConfig,
-        vocab_size: int,
+        alphabet: Alphabet,
         weights: Mapping[str, npt.NDArray[Any]],
-        unknown_id: int | None = None,
-        end_id: int | None = None,
     ) -> "CharLSTM":
         """Rebuild a trained model from a checkpoint's tensors, in evaluation mode."""
-        model = cls(config, vocab_size, unknown_id, end_id, initialise=False)
-        model.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})
+        model = cls(config, alphabet, initialise=False)
+        model.take(weights)
         return model.eval()
+
+    def matrices(self) -> dict[str, nn.Parameter]:
+        """Return all weights but the table of n-grams, by name."""
+        return {name: weight for name, weight in self.named_parameters() if name != DENSE}
+
+    def take(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Replace the weights by a checkpoint's, whose table of n-grams has the rows in use alone."""
+        plain = {name: torch.from_numpy(weight) for name, weight in weights.items() if not name.startswith("ngrams.")}
+        if self.ngrams is not None:
+            plain[DENSE] = torch.from_numpy(dense(weights, self.config.ngram_rows))
+        self.load_state_dict(plain)
 
     @torch.no_grad()
     def _initialise(self, unknown_id: int | None) -> None:
@@ -100,6 +110,16 @@ class CharLSTM(nn.Module):
         self.output.bias.zero_()
         if unknown_id is not None:
             self.embedding.weight[unknown_id] = 0
+
+    @torch.no_grad()
+    def begin_at(self, counts: npt.NDArray[np.int64]) -> None:
+        """Set the output biases to the log frequencies of the characters, the best guess before anything is learnt.
+
+        Args:
+            counts: how often each id occurs, (V,); one that never does counts as half a time.
+        """
+        frequencies = np.maximum(counts, 0.5) / max(1, counts.sum())
+        self.output.bias.copy_(torch.from_numpy(np.log(frequencies)))
 
     @torch.no_grad()
     def chrono(self, longest: int) -> None:
@@ -143,7 +163,10 @@ class CharLSTM(nn.Module):
     def zero_state(self, streams: int) -> State:
         """Return the state at the beginning of a text."""
         zeros = self.output.weight.new_zeros(1, streams, self.config.hidden_size)
-        return [(zeros, zeros) if CELLS[self.config.cell].has_c else (zeros,) for _ in self.layers]
+        state: State = [(zeros, zeros) if CELLS[self.config.cell].has_c else (zeros,) for _ in self.layers]
+        if self.ngrams is not None:
+            state.append((zeros.new_zeros(1, streams, self.config.ngrams - 1, dtype=torch.int64),))
+        return state
 
     def forward(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Read a window of every stream.
@@ -155,16 +178,32 @@ class CharLSTM(nn.Module):
         Returns:
             The logits of the characters that follow each position, (T, N, V), and the state after the window.
         """
-        embedded = self.embedding(ids)  # (T, N, E)
+        embedded, recent = self._embed(ids, state)  # (T, N, E)
         outputs: list[Tensor] = []
         after: State = []
-        for layer, before in zip(self.layers, state, strict=True):
+        for layer, before in zip(self.layers, state, strict=False):
             inputs = torch.cat([embedded.to(outputs[-1].dtype), outputs[-1]], -1) if outputs else embedded
             output, after_layer = self._recur(layer, inputs, before)  # (T, N, H)
             after.append(after_layer)
             last = len(outputs) == self.config.num_layers - 1
             outputs.append(self._drop(output, self.config.dropout / (1 if last else 2)))
-        return self.output(torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]), after
+        return self.output(torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]), after + recent
+
+    def _embed(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return the input of the layers, (T, N, E), and the last entry of the state after the window, if any."""
+        embedded: Tensor = self.embedding(ids)
+        if self.ngrams is None:
+            return embedded, []
+        ((recent,),) = state[len(self.layers) :]
+        keep, rate = None, self.config.ngram_dropout if self.training else 0.0
+        if rate:
+            rows, streams = self._dealt or (slice(None), ids.shape[1])
+            shape = (len(ids), streams, len(orders(self.config.ngrams)))
+            keep = torch.empty(shape, device=ids.device).bernoulli_(1 - rate)[:, rows].bool()
+        sums, recent = self.ngrams(ids, recent, keep, rate)
+        if sums.requires_grad and self._end_id is not None:
+            sums.register_hook(_without_last_feature)
+        return embedded + sums, [(recent,)]
 
     def _recur(self, layer: nn.Module, inputs: Tensor, before: LayerState) -> tuple[Tensor, LayerState]:
         """Run a layer; in training, some of its units are cut off from the recurrence for the whole window.
@@ -200,5 +239,5 @@ def joined(states: Sequence[State]) -> State:
 
 def _without_last_feature(gradient: Tensor) -> Tensor:
     gradient = gradient.clone()
-    gradient[:, -1] = 0
+    gradient[..., -1] = 0
     return gradient

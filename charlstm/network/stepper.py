@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from charlstm.config import ModelConfig
 from charlstm.network import blas, cells
 from charlstm.network.cells import Array
+from charlstm.network.ngrams import Alphabet, Table, orders
 from charlstm.network.weights import (
     B_HH,
     B_IH,
@@ -27,7 +29,8 @@ from charlstm.network.weights import (
 )
 
 StepState = list[cells.State]
-"""The state of each layer: (N, H) per array, or (H,) for a single stream."""
+"""The state of each layer: (N, H) per array, or (H,) for a single stream. If n-grams are inputs, a last entry follows:
+the codes of the last characters, (N, highest order - 1) or (highest order - 1,)."""
 _quiet = np.errstate(over="ignore", invalid="ignore")
 """Silences numpy's warnings: overflowing weights are reported in one line, once no character can be drawn any more."""
 _FEW = 8  # up to this many rows, one at a time is faster: a product of two matrices copies the weights first
@@ -65,9 +68,16 @@ class Stepper:
     """The weights, laid out for single steps."""
 
     @_quiet
-    def __init__(self, cell: str, weights: Mapping[str, Array]) -> None:
-        """Take a model's weights by their names in the checkpoint: all numpy arrays or all torch tensors."""
-        self._cell = cells.CELLS[cell]
+    def __init__(self, config: ModelConfig, alphabet: Alphabet, weights: Mapping[str, Array]) -> None:
+        """Take a model's weights by their names in the checkpoint: all numpy arrays or all torch tensors.
+
+        Args:
+            config: the shape of the network.
+            alphabet: its ids.
+            weights: by name.
+        """
+        self._cell = cells.CELLS[config.cell]
+        self._table = Table(config, alphabet.codes, weights) if orders(config.ngrams) else None
         self._layers: list[_Layer] = []
         embedding = weights[EMBEDDING]
         size = embedding.shape[1]
@@ -76,6 +86,7 @@ class Stepper:
             self._layers.append(
                 _Layer(
                     table=embedding @ w_ih[:, :size].T + b_ih,
+                    w_ih=w_ih[:, :size].T if self._table is not None else None,
                     w_below=w_ih[:, size:].T if number else None,
                     w_hh=w_hh.T,
                     b_hh=b_hh,
@@ -100,6 +111,7 @@ class Stepper:
         """Return a function that computes the products of a step with random inputs."""
         weights = [layer.w_hh for layer in self._layers]
         weights += [layer.w_below for layer in self._layers if layer.w_below is not None]
+        weights += [layer.w_ih for layer in self._layers if layer.w_ih is not None]
         weights.append(self._output)
         source = np.random.default_rng(seed)
         rows = () if streams is None else (streams,)
@@ -110,7 +122,10 @@ class Stepper:
         """Return the state at the beginning of a text, for `streams` rows, or for one stream without that axis."""
         shape = (self._hidden_size,) if streams is None else (streams, self._hidden_size)
         zeros = np.zeros(shape, np.float32) if isinstance(self._output, np.ndarray) else self._output.new_zeros(shape)
-        return [(zeros, zeros) if self._cell.has_c else (zeros,) for _ in self._layers]
+        state: StepState = [(zeros, zeros) if self._cell.has_c else (zeros,) for _ in self._layers]
+        if self._table is not None:
+            state.append((self._table.beginning(streams),))
+        return state
 
     @_quiet
     def step(self, ids: Any, state: StepState) -> tuple[Array, StepState]:
@@ -124,27 +139,39 @@ class Stepper:
             The outputs of all layers, (N, LH) or (LH,), for `logits`; and the state after the character.
         """
         after: StepState = []
-        for number, before in enumerate(state):
-            gates = self._gates(number, ids, before, after)
-            after.append(self._cell.update(gates, before))
-        return _concatenate([layer[0] for layer in after]), after
+        ngrams, recent = self._read_ngrams(ids, state)
+        for number in range(len(self._layers)):
+            gates = self._gates(number, ids, ngrams, state[number], after)
+            after.append(self._cell.update(gates, state[number]))
+        return _concatenate([layer[0] for layer in after]), after + recent
 
     @_quiet
     def trace(self, id: int, state: StepState) -> tuple[list[LayerTrace], StepState]:
         """Read one character of a single stream as `step` does; return what each layer did, and the new state."""
         after: StepState = []
         layers = []
-        for number, before in enumerate(state):
-            gates = self._gates(number, id, before, after)
-            after.append(self._cell.update(gates, before))
+        ngrams, recent = self._read_ngrams(id, state)
+        for number in range(len(self._layers)):
+            gates = self._gates(number, id, ngrams, state[number], after)
+            after.append(self._cell.update(gates, state[number]))
             h, *c = after[-1]
             layers.append(LayerTrace(dict(zip(self._cell.gates, gates, strict=True)), c[0] if c else None, h))
-        return layers, after
+        return layers, after + recent
 
-    def _gates(self, number: int, ids: Any, before: cells.State, below: StepState) -> cells.Gates:
+    def _read_ngrams(self, ids: Any, state: StepState) -> tuple[Array | None, StepState]:
+        """Return the sum of the n-grams' vectors, (N, E) or (E,), and what is remembered of the characters."""
+        if self._table is None:
+            return None, []
+        ((recent,),) = state[len(self._layers) :]
+        sums, recent = self._table.read(ids, recent)
+        return sums, [(recent,)]
+
+    def _gates(self, number: int, ids: Any, ngrams: Array | None, before: cells.State, below: StepState) -> cells.Gates:
         """Return the activations of a layer's gates, given the new states of the layers below it."""
         layer = self._layers[number]
         from_x = layer.table[ids]
+        if ngrams is not None:
+            from_x = from_x + _product(ngrams, layer.w_ih)
         if layer.w_below is not None:
             from_x = from_x + _product(below[-1][0], layer.w_below)
         from_h = _product(before[0], layer.w_hh) + layer.b_hh
@@ -161,6 +188,7 @@ class _Layer:
     """The weights of a layer; G is the number of its gates."""
 
     table: Array  # (V, GH): its input from the embedding of each id
+    w_ih: Array | None  # (E, GH), for the sum of the n-grams' vectors
     w_below: Array | None  # (H, GH)
     w_hh: Array  # (H, GH)
     b_hh: Array  # (GH,)

@@ -10,6 +10,7 @@ from typing import Any
 
 from charlstm.config import ModelConfig
 from charlstm.network.cells import CELLS
+from charlstm.network.ngrams import DENSE, orders
 
 W_IH = "weight_ih_l0"
 """(G H, E) in the first layer, (G H, E + H) in the others: the embedding first, then the layer below."""
@@ -59,9 +60,11 @@ def shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
         if cell.peepholes:
             layer[W_CH] = (cell.peepholes * size,)
         found |= {of_layer(number, name): shape for name, shape in layer.items()}
+    if orders(config.ngrams):
+        found[DENSE] = (config.ngram_rows, config.embedding_size)
     return found | {OUTPUT: (vocab_size, config.num_layers * size), OUTPUT_BIAS: (vocab_size,)}
 
 
 def count(config: ModelConfig, vocab_size: int) -> int:
-    """Return the number of parameters of a model."""
-    return sum(math.prod(shape) for shape in shapes(config, vocab_size).values())
+    """Return the number of parameters of a model, without the table of n-grams, which costs a step next to nothing."""
+    return sum(math.prod(shape) for name, shape in shapes(config, vocab_size).items() if name != DENSE)

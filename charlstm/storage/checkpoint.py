@@ -10,6 +10,7 @@ that is not optional requires a new `SCHEMA`.
 
 import dataclasses
 import json
+import math
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ import safetensors.numpy
 from charlstm import __version__
 from charlstm.config import RunConfig
 from charlstm.errors import CharLSTMError, DataError
-from charlstm.network import weights
+from charlstm.network import ngrams, weights
 from charlstm.network.cells import CELLS
 from charlstm.storage import durable
 from charlstm.storage import header as headers
@@ -38,6 +39,11 @@ _COPIES = 3  # how many copies of all tensors exist at the same time during a wr
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """What the optimizer keeps for each weight."""
+
+TABLE_SUMS = "optimizer.sum.ngrams"
+"""The sums of squares of the rows of n-grams in use, (U,)."""
+RECENT = "state.recent"
+"""The codes of the last characters of each stream, (1, N, highest order - 1), int32, if n-grams are inputs."""
 
 Array = npt.NDArray[Any]
 
@@ -101,8 +107,13 @@ class Checkpoint:
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
-        return sum(tensor.size for tensor in self.weights.values())
+        """Number of weights, without the vectors of n-grams."""
+        return sum(tensor.size for name, tensor in self.weights.items() if not name.startswith("ngrams."))
+
+    @property
+    def ngram_rows(self) -> int:
+        """Vectors of n-grams in use."""
+        return len(self.tensors[ngrams.ROWS]) if ngrams.ROWS in self.tensors else 0
 
     @property
     def unknown_names(self) -> list[str]:
@@ -185,12 +196,44 @@ def load(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def training_shapes(config: RunConfig, model: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors besides the weights that a run needs to go on: moments and recurrent state."""
-    shapes = {f"optimizer.{moment}.{name}": shape for moment in MOMENTS for name, shape in model.items()}
-    state = (1, config.train.batch_size, config.model.hidden_size)
-    parts = "hc" if CELLS[config.model.cell].has_c else "h"
-    return shapes | {f"state.{number}.{part}": state for number in range(config.model.num_layers) for part in parts}
+Kind = tuple[str, tuple[int, ...]]
+"""The type of a tensor, as safetensors names it, and its shape."""
+
+
+def kinds(config: RunConfig, vocab_size: int, used: int, *, with_state: bool) -> dict[str, Kind]:
+    """Return the type and shape of each tensor of a checkpoint.
+
+    Args:
+        config: the settings of the run.
+        vocab_size: number of ids.
+        used: rows of the table of n-grams in use.
+        with_state: whether a run can go on from it: it then has the moments of the weights and the recurrent state too.
+    """
+    model = config.model
+    shapes = weights.shapes(model, vocab_size)
+    table = shapes.pop(ngrams.DENSE, None)
+    found: dict[str, Kind] = {name: ("F32", shape) for name, shape in shapes.items()}
+    if with_state:
+        found |= {f"optimizer.{moment}.{name}": ("F32", shape) for moment in MOMENTS for name, shape in shapes.items()}
+        parts = "hc" if CELLS[model.cell].has_c else "h"
+        state = (1, config.train.batch_size, model.hidden_size)
+        found |= {f"state.{number}.{part}": ("F32", state) for number in range(model.num_layers) for part in parts}
+    if table is not None:
+        found |= {ngrams.ROWS: ("I32", (used,)), ngrams.VALUES: ("F32" if with_state else "I8", (used, table[1]))}
+        if with_state:
+            found |= {TABLE_SUMS: ("F32", (used,)), RECENT: ("I32", (1, config.train.batch_size, model.ngrams - 1))}
+        else:
+            found[ngrams.SCALES] = ("F32", (used,))
+    return found
+
+
+_BYTES = {"F32": 4, "I32": 4, "I8": 1}
+
+
+def state_bytes(config: RunConfig, vocab_size: int) -> int:
+    """Return how many bytes the tensors of a run's state take, if all rows of n-grams are in use."""
+    tensors = kinds(config, vocab_size, config.model.ngram_rows, with_state=True)
+    return sum(_BYTES[kind] * math.prod(shape) for kind, shape in tensors.values())
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -266,25 +309,36 @@ def _described(header: dict[str, Any]) -> Checkpoint:
 
 
 def _require_tensors(checkpoint: Checkpoint, header: Mapping[str, Any]) -> None:
-    """Raise `DataError` unless the header announces exactly the tensors that the configuration implies, in fp32."""
+    """Raise `DataError` unless the header announces exactly the tensors that the configuration implies."""
     config = checkpoint.config
     announced = {name: entry for name, entry in header.items() if name != "__metadata__"}
     if config.model.num_layers > len(announced):
         raise DataError("its tensors do not match its configuration")
-    expected = weights.shapes(config.model, checkpoint.tokenizer.vocab_size)
-    if checkpoint.training is not None:
-        expected |= training_shapes(config, expected)
+    used = 0
+    if ngrams.ROWS in announced:
+        (used,) = announced[ngrams.ROWS]["shape"]
+        if not headers.is_count(used) or used > config.model.ngram_rows:
+            raise DataError("it has more vectors of n-grams than its configuration allows")
+    vocab_size, with_state = checkpoint.tokenizer.vocab_size, checkpoint.training is not None
+    expected = kinds(config, vocab_size, used, with_state=with_state)
     if set(announced) != set(expected):
         raise DataError("its tensors do not match its configuration")
-    for name, shape in expected.items():
-        kind, found = announced[name]["dtype"], announced[name]["shape"]
-        if found != list(shape) or kind != "F32":
-            raise DataError(f"tensor {name} is {kind!s:.20} {found!s:.60}, expected F32 {list(shape)}")
+    for name, (kind, shape) in expected.items():
+        found, length = announced[name]["dtype"], announced[name]["shape"]
+        if length != list(shape) or found != kind:
+            raise DataError(f"tensor {name} is {found!s:.20} {length!s:.60}, expected {kind} {list(shape)}")
 
 
 def _require_numbers(checkpoint: Checkpoint) -> None:
     for name, tensor in checkpoint.tensors.items():
         if not np.isfinite(tensor).all():
             raise DataError(f"tensor {name} holds numbers that are not finite")
-        if name.startswith("optimizer.exp_avg_sq.") and (tensor < 0).any():
+        if name.startswith(("optimizer.exp_avg_sq.", TABLE_SUMS)) and (tensor < 0).any():
             raise DataError(f"tensor {name} holds negative squares")
+    rows = checkpoint.tensors.get(ngrams.ROWS)
+    limits = [-1, checkpoint.config.model.ngram_rows]
+    if rows is not None and (np.diff(rows, prepend=limits[:1], append=limits[1:]) <= 0).any():
+        raise DataError(f"tensor {ngrams.ROWS} does not hold rows in ascending order")
+    recent = checkpoint.tensors.get(RECENT)
+    if recent is not None and ((recent < 0) | (recent > ngrams.LAST_CODE)).any():
+        raise DataError(f"tensor {RECENT} holds numbers that are no characters")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from charlstm.config import RunConfig, TextConfig
 from charlstm.errors import InputOutputError, UsageError
+from charlstm.network import ngrams
 from charlstm.network.stepper import Stepper
 from charlstm.storage import checkpoint as checkpoints
 from charlstm.storage import runs
@@ -85,18 +86,17 @@ class Loaded:
         if self.device is not None and self.device.name != "cpu":
             import torch
 
+            if ngrams.VALUES in weights:
+                weights[ngrams.DENSE] = ngrams.dense(weights, self.config.model.ngram_rows)
             weights = {name: torch.from_numpy(weight).to(self.device.name) for name, weight in weights.items()}
-        return Stepper(self.config.model.cell, weights)
+        return Stepper(self.config.model, self.tokenizer, weights)
 
     @functools.cached_property
     def model(self) -> "CharLSTM":
         """The torch model for whole windows, in evaluation mode, on the chosen device or the CPU."""
         from charlstm.network.model import CharLSTM
 
-        tokenizer = self.tokenizer
-        model = CharLSTM.from_weights(
-            self.config.model, tokenizer.vocab_size, self.checkpoint.weights, tokenizer.unknown_id, tokenizer.end_id
-        )
+        model = CharLSTM.from_weights(self.config.model, self.tokenizer, self.checkpoint.weights)
         return model.to("cpu" if self.device is None else self.device.name)
 
     def training_text(self, purpose: str, cache: "Cache", watch: "Watch" = _unwatched) -> Split:

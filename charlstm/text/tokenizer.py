@@ -80,6 +80,19 @@ class Tokenizer(ABC):
         return [*unknown, self.start_id] if self.framed else unknown
 
     @property
+    def codes(self) -> npt.NDArray[np.int64]:
+        """What hashes of n-grams are computed from, (V,): the code point (or byte) plus 1, and 0 for `<end>`.
+
+        `<unk>` and `<start>` have codes above those of all characters.
+        """
+        frames = [_CODE_POINTS + 2, 0] if self.framed else []
+        return np.concatenate([self._own_codes() + 1, frames]).astype(np.int64)
+
+    @abstractmethod
+    def _own_codes(self) -> npt.NDArray[np.int64]:
+        """Return the code point or byte of each id before the frames."""
+
+    @property
     @abstractmethod
     def unknown_nats(self) -> float:
         """What naming an unknown character costs beyond -ln P(<unk>), in nats."""
@@ -174,6 +187,11 @@ class CharTokenizer(Tokenizer):
         super().__init__(1 + len(characters), int(self._ids[ord("\n")]), framed=framed)
         self._codes = np.concatenate([[ord(REPLACEMENT)], codes, [ord("\n")] * 2 * framed]).astype("<u4")
 
+    def _own_codes(self) -> npt.NDArray[np.int64]:
+        codes = self._codes[: 1 + len(self._characters)].astype(np.int64)
+        codes[self.unknown_id] = _CODE_POINTS
+        return codes
+
     @property
     def unknown_nats(self) -> float:
         """The uniform code over all Unicode scalars but the known characters."""
@@ -225,6 +243,9 @@ class ByteTokenizer(Tokenizer):
     def __init__(self, *, framed: bool = False) -> None:
         """Have an id for each byte, and two more if `framed`."""
         super().__init__(256, ord("\n"), framed=framed)
+
+    def _own_codes(self) -> npt.NDArray[np.int64]:
+        return np.arange(256)
 
     @property
     def unknown_nats(self) -> float:

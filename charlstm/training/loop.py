@@ -170,7 +170,8 @@ class _Loop:
         """Measure the held-out text and record the result, or return why that failed: `stopped` or `deadline`."""
         training, keeper = self._training, self._keeper
         began = time.monotonic()
-        score = self._score(training.model, keeper.plan.part)
+        with training.finished() as model:
+            score = self._score(model, keeper.plan.part)
         if isinstance(score, str):
             return score
         evaluation = _evaluation(training, self._corpus, keeper.plan, score, keeper.seconds())
@@ -213,7 +214,7 @@ def _best_model(training: Training, run: runs.Run) -> CharLSTM:
     if training.at.best_step == training.step:
         return training.model
     best = checkpoints.load(run.best)
-    return CharLSTM.from_weights(best.config.model, best.tokenizer.vocab_size, best.weights).to(training.device.name)
+    return CharLSTM.from_weights(best.config.model, best.tokenizer, best.weights).to(training.device.name)
 
 
 class Keeper:
@@ -304,7 +305,7 @@ def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: Score, se
 
 
 def _sample(training: Training, corpus: Corpus) -> str:
-    context = sample.Context(Stepper(training.config.model.cell, training.weights()))
+    context = sample.Context(Stepper(training.config.model, corpus.tokenizer, training.weights()))
     context.prefill(corpus.tokenizer.opening)
     return "".join(piece.text for piece in sample.write(context, corpus.tokenizer, _SAMPLE, seed=1))
 

@@ -16,10 +16,9 @@ from typing import Any
 from charlstm.config import DeviceConfig, RunConfig, flag
 from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
 from charlstm.network import device as devices
-from charlstm.network import weights
 from charlstm.network.device import Device
 from charlstm.network.distributed import ALONE, Group, join, processes
-from charlstm.storage.checkpoint import Checkpoint, Standing, training_shapes
+from charlstm.storage.checkpoint import Checkpoint, Standing, state_bytes
 from charlstm.storage.runs import Run
 from charlstm.text import corpus as corpora
 from charlstm.text.cache import Cache, default_root
@@ -120,8 +119,7 @@ class Ready:
         training = self.training
         if not training.group.first:
             return
-        shapes = weights.shapes(training.config.model, self.corpus.tokenizer.vocab_size)
-        size = 4 * sum(math.prod(shape) for shape in (shapes | training_shapes(training.config, shapes)).values())
+        size = state_bytes(training.config, self.corpus.tokenizer.vocab_size)
         if self.resumed:
             if self.damaged:
                 self.run.drop_damaged()

@@ -3,9 +3,10 @@
 One update trains on one window of every stream (truncated backpropagation through time, with the state carried over).
 """
 
+import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -16,12 +17,14 @@ import torch.nn.functional as F
 
 from charlstm.config import RunConfig, TrainConfig
 from charlstm.errors import DataError, DivergedError, UsageError
+from charlstm.network import ngrams
 from charlstm.network.device import Device
 from charlstm.network.distributed import ALONE, Group
 from charlstm.network.model import CharLSTM, State, joined
-from charlstm.storage.checkpoint import MOMENTS, Checkpoint, Standing
+from charlstm.storage.checkpoint import MOMENTS, RECENT, TABLE_SUMS, Checkpoint, Standing
 from charlstm.text.batches import IGNORE, Batch, Batches
 from charlstm.text.corpus import Corpus
+from charlstm.training.adagrad import RowAdagrad
 
 FORGETTING = 0.01
 """Probability that a stream begins a step from a zero state."""
@@ -69,10 +72,10 @@ class Training:
         torch.manual_seed(train.seed)
         self.config = config
         self.device = device
-        tokenizer = corpus.tokenizer
-        self.model = CharLSTM(config.model, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id)
+        self.model = CharLSTM(config.model, corpus.tokenizer)
+        self.model.begin_at(np.bincount(corpus.train.ids, minlength=corpus.tokenizer.vocab_size))
         self.model.to(device.name)
-        weights = list(self.model.parameters())
+        weights = list(self.model.matrices().values())
         groups: list[dict[str, Any]] = [
             {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": train.weight_decay},
             {"params": [weight for weight in weights if weight.ndim == 1], "weight_decay": 0.0},
@@ -82,6 +85,8 @@ class Training:
             betas=(0.9, 0.99),
             fused=True,
         )
+        self._dense = weights
+        self._table = None if self.model.ngrams is None else RowAdagrad(self.model.ngrams.weight)
         self.state = self.model.zero_state(own)
         self.at = Standing()
         """Where the run stands."""
@@ -108,8 +113,8 @@ class Training:
 
     @property
     def parameters(self) -> int:
-        """Number of weights."""
-        return sum(weight.numel() for weight in self.model.parameters())
+        """Number of weights, without the table of n-grams."""
+        return sum(weight.numel() for weight in self._dense)
 
     @property
     def epoch(self) -> float:
@@ -129,9 +134,11 @@ class Training:
             group["lr"] = rate / 2 if self.at.halved else rate
         loss, states = self._gradient(batch)
         if self.group.size > 1:
-            gradients = [weight.grad for weight in self.model.parameters() if weight.grad is not None]
+            gradients = [weight.grad for weight in self._dense if weight.grad is not None]
             self.group.add([*gradients, loss])
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip_norm, foreach=True)
+            if self._table is not None:
+                self._table.share(self.group)
+        norm = torch.nn.utils.clip_grad_norm_(self._dense, self.config.train.clip_norm, foreach=True)
         self.at = dataclasses.replace(self.at, step=self.step + 1)
         if not math.isfinite(loss + norm):
             if self.at.halved:
@@ -139,6 +146,8 @@ class Training:
             self.at = dataclasses.replace(self.at, halved=True)
             return
         self.optimizer.step()
+        if self._table is not None:
+            self._table.step(rate * self.config.train.ngram_rate / self.config.train.learning_rate)
         self.model.pin()
         self.state = states[0] if len(states) == 1 else joined(states)
         self._pending.append((loss, batch.characters))
@@ -147,14 +156,17 @@ class Training:
     def rehearse(self) -> None:
         """Compute the gradient of the next step and discard it: takes as long as a step, and changes nothing."""
         self._gradient(self.batches.at(self.step))
-        self.optimizer.zero_grad()
+        self._zero_grad()
         self.device.synchronize()
+
+    def _zero_grad(self) -> None:
+        self.model.zero_grad(set_to_none=True)
 
     @torch.enable_grad()
     def _gradient(self, batch: Batch) -> tuple[torch.Tensor, list[State]]:
         """Compute this process's share of the gradient; return its share of the loss and the states after the step."""
         zeroed = batch.begins | self._forgetting()
-        self.optimizer.zero_grad()
+        self._zero_grad()
         losses, states = [], []
         for rows in self._parts:
             # Seeding the generator at each step makes the step a function of (seed, step): no generator state to save.
@@ -215,20 +227,40 @@ class Training:
         return nats / characters, characters
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Return the model's tensors by name."""
-        return {name: _array(tensor) for name, tensor in self.model.state_dict().items()}
+        """Return the model's tensors by name, as a finished model has them: the table of n-grams in 8 bits."""
+        weights = {name: _array(tensor) for name, tensor in self.model.state_dict().items()}
+        if self._table is not None:
+            used, sums = self._table.used()
+            weights |= ngrams.rounded(weights.pop(ngrams.DENSE), used, sums)
+        return weights
+
+    @contextlib.contextmanager
+    def finished(self) -> Iterator[CharLSTM]:
+        """Give out the model as a file would hold it: what is measured is what will be saved."""
+        if self._table is None:
+            yield self.model
+            return
+        exact = self._table.table.detach().clone()
+        self.model.take(self.weights())
+        try:
+            yield self.model
+        finally:
+            with torch.no_grad():
+                self._table.table.copy_(exact)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return all tensors that a run needs to go on; the state includes the streams of all processes."""
         streams = self.config.train.batch_size
-        tensors = self.weights()
-        for name, weight in self.model.named_parameters():
+        tensors = {name: _array(tensor) for name, tensor in self.model.state_dict().items()}
+        if self._table is not None:
+            used, sums = self._table.used()
+            tensors |= ngrams.packed(tensors.pop(ngrams.DENSE), used) | {TABLE_SUMS: sums}
+        for name, weight in self.model.matrices().items():
             moments = self.optimizer.state.get(weight, {})  # empty before the first step
             for moment in MOMENTS:
                 tensors[f"optimizer.{moment}.{name}"] = _array(moments.get(moment, torch.zeros_like(weight)))
-        for number, layer in enumerate(self.state):
-            for name, part in zip("hc", layer, strict=False):
-                tensors[f"state.{number}.{name}"] = _array(self.group.gather(part, streams))
+        for name, part in _named_state(self.state, self.config.model.num_layers):
+            tensors[name] = _array(self.group.gather(part, streams)).astype(np.int32 if name == RECENT else np.float32)
         return tensors
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -240,23 +272,32 @@ class Training:
         if checkpoint.training is None:
             raise DataError("this checkpoint holds only weights: a run goes on from last.safetensors")
         tensors = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.tensors.items()}
-        self.model.load_state_dict({name: tensors[name] for name in checkpoint.weights})
+        self.model.take(checkpoint.weights)
+        if self._table is not None:
+            self._table.sums[tensors[ngrams.ROWS].long()] = tensors[TABLE_SUMS].to(self._table.sums.device)
         updates = float(checkpoint.step - checkpoint.training.halved)  # an undone step does not count
-        for name, weight in self.model.named_parameters():
+        for name, weight in self.model.matrices().items():
             self.optimizer.state[weight] = {
                 "step": torch.tensor(updates, device=weight.device),
                 **{m: tensors[f"optimizer.{m}.{name}"].to(weight.device) for m in MOMENTS},
             }
         # fp32 represents a bf16 state exactly, and the kernels accept either.
-        self.state = [
-            tuple(
-                tensors[f"state.{number}.{name}"][:, self._rows].to(self.device.name)
-                for name, _ in zip("hc", layer, strict=False)
-            )
-            for number, layer in enumerate(self.state)
-        ]
+        names = iter([name for name, _ in _named_state(self.state, self.config.model.num_layers)])
+        state = [tuple(tensors[next(names)][:, self._rows].to(self.device.name) for _ in layer) for layer in self.state]
+        if self._table is not None:
+            state[-1] = (state[-1][0].long(),)
+        self.state = state
         self.at = checkpoint.training
         self.unknown = checkpoint.unknown
+
+
+def _named_state(state: State, layers: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the parts of a state by their names in a checkpoint."""
+    for number, layer in enumerate(state):
+        if number == layers:
+            yield RECENT, layer[0]
+        else:
+            yield from ((f"state.{number}.{name}", part) for name, part in zip("hc", layer, strict=False))
 
 
 def _batches(config: RunConfig, corpus: Corpus) -> Batches:

@@ -72,7 +72,7 @@ def run(config: RunConfig, folder: Path) -> None:
 def _nats(path: Path, corpus: Corpus) -> float:
     """Return the mean loss of the held-out text."""
     checkpoint = load(path)
-    model = CharLSTM.from_weights(checkpoint.config.model, checkpoint.tokenizer.vocab_size, checkpoint.weights)
+    model = CharLSTM.from_weights(checkpoint.config.model, checkpoint.tokenizer, checkpoint.weights)
     *_, score = progress(Reader(model, checkpoint.tokenizer, CPU), corpus.val)
     return score.loss
 

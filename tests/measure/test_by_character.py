@@ -79,7 +79,7 @@ def test_the_kinds_are_all_of_the_score(text: str, kind: str) -> None:
     part = text[:9000].replace("e", "\N{LATIN SMALL LETTER E WITH ACUTE}").replace("q", "\N{GRINNING FACE}")
     tokenizer: Tokenizer = ByteTokenizer() if kind == "byte" else fitted(part[:900], framed=kind == "framed")
     torch.manual_seed(0)
-    model = CharLSTM(ModelConfig(hidden_size=16, embedding_size=8), tokenizer.vocab_size, end_id=tokenizer.end_id)
+    model = CharLSTM(ModelConfig(hidden_size=16, embedding_size=8), tokenizer)
     split = corpus.encode(part, tokenizer)
     observer = Observer(split, tokenizer)
     windows = read.windows(Reader(model, tokenizer, CPU), split)

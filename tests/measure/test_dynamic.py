@@ -28,7 +28,7 @@ CPU = Device("cpu", "fp32")
 def build(tokenizer: Tokenizer, cell: str = "lstm") -> CharLSTM:
     torch.manual_seed(0)
     config = ModelConfig(cell=cell, hidden_size=24, embedding_size=8, num_layers=2, dropout=0.5, recurrent_dropout=0.5)
-    return CharLSTM(config, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id).eval()
+    return CharLSTM(config, tokenizer).eval()
 
 
 def score(model: CharLSTM, split: Split, train: Split, tokenizer: Tokenizer, tuning: Tuning = dynamic.DEFAULT) -> Score:

@@ -29,7 +29,7 @@ TEXT = "first\n\na longer line, of more than twenty characters\nÜber \N{GRINNIN
 def build(tokenizer: Tokenizer, cell: str = "lstm") -> CharLSTM:
     torch.manual_seed(0)
     config = ModelConfig(hidden_size=24, embedding_size=8, cell=cell)
-    model = CharLSTM(config, tokenizer.vocab_size, tokenizer.unknown_id, tokenizer.end_id).eval()
+    model = CharLSTM(config, tokenizer).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(2)  # far from the uniform distribution

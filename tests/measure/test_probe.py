@@ -7,6 +7,7 @@ from charlstm.config import ModelConfig, ProbeConfig
 from charlstm.measure import probe
 from charlstm.network.cells import CELLS
 from charlstm.network.model import CharLSTM
+from charlstm.network.ngrams import Symbols
 
 
 def test_a_sequence_asks_for_its_symbol() -> None:
@@ -21,7 +22,7 @@ def test_a_sequence_asks_for_its_symbol() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_gradient_norm_is_that_of_small_differences(cell: str) -> None:
     torch.manual_seed(0)
-    model = CharLSTM(ModelConfig(cell=cell, hidden_size=6, embedding_size=4), 17).double().eval()
+    model = CharLSTM(ModelConfig(cell=cell, hidden_size=6, embedding_size=4), Symbols(17)).double().eval()
     ids, symbols = probe.sequences(4, 3, torch.Generator().manual_seed(0))
     _, state = model(ids[:1], model.zero_state(3))
     squares = torch.zeros(3, dtype=torch.double)
@@ -38,7 +39,7 @@ def test_the_gradient_norm_is_that_of_small_differences(cell: str) -> None:
 
 def test_nothing_is_recalled_before_training() -> None:
     torch.manual_seed(0)
-    model = CharLSTM(ModelConfig(hidden_size=16, embedding_size=8), 17)
+    model = CharLSTM(ModelConfig(hidden_size=16, embedding_size=8), Symbols(17))
     assert 0.05 < probe.recall(model, 30, 2048, torch.Generator().manual_seed(0)) < 0.2
 
 
@@ -53,7 +54,7 @@ def test_every_cell_learns_a_short_lag(cell: str) -> None:
 def test_chrono_biases_are_those_of_the_paper() -> None:
     for cell, (gate, rows) in {"lstm": ("f", 1), "coupled": ("f", 0), "gru": ("z", 1)}.items():
         torch.manual_seed(0)
-        model = CharLSTM(ModelConfig(cell=cell, hidden_size=500), 17)
+        model = CharLSTM(ModelConfig(cell=cell, hidden_size=500), Symbols(17))
         model.chrono(1000)
         assert CELLS[cell].keep_gate == gate
         bias = model.layers[0].bias_ih_l0.view(-1, 500)
@@ -63,6 +64,6 @@ def test_chrono_biases_are_those_of_the_paper() -> None:
         assert 460 < times.mean() < 540
         if CELLS[cell].input_gate:
             torch.testing.assert_close(bias[0], -bias[rows])
-    plain = CharLSTM(ModelConfig(cell="rnn", hidden_size=20), 17)
+    plain = CharLSTM(ModelConfig(cell="rnn", hidden_size=20), Symbols(17))
     plain.chrono(1000)
     assert plain.layers[0].bias_ih_l0.eq(0).all()

@@ -14,6 +14,7 @@ from charlstm.measure.reach import Layout
 from charlstm.measure.read import Reader
 from charlstm.network.device import Device
 from charlstm.network.model import CharLSTM
+from charlstm.network.ngrams import Symbols
 from tests.conftest import fitted
 
 CPU = Device("cpu", "fp32")
@@ -21,7 +22,7 @@ CPU = Device("cpu", "fp32")
 
 def small_model(vocab_size: int, **options: object) -> CharLSTM:
     torch.manual_seed(0)
-    model = CharLSTM(ModelConfig(**{"hidden_size": 24, "embedding_size": 8} | options), vocab_size)
+    model = CharLSTM(ModelConfig(**{"hidden_size": 24, "embedding_size": 8} | options), Symbols(vocab_size))
     model.output.weight.data *= 10
     return model.eval()
 

@@ -23,7 +23,7 @@ CPU = Device("cpu", "fp32")
 def build(tokenizer: Tokenizer, num_layers: int = 1) -> CharLSTM:
     torch.manual_seed(0)
     config = ModelConfig(hidden_size=40, embedding_size=16, num_layers=num_layers)
-    model = CharLSTM(config, tokenizer.vocab_size, end_id=tokenizer.end_id)
+    model = CharLSTM(config, tokenizer)
     for weight in model.parameters():
         weight.data *= 1.5  # far from the uniform distribution
     return model

@@ -29,7 +29,7 @@ START, END = TOKENIZER.start_id, TOKENIZER.end_id
 def build(cell: str, num_layers: int = 2) -> CharLSTM:
     torch.manual_seed(2)
     config = ModelConfig(cell=cell, hidden_size=48, embedding_size=12, num_layers=num_layers)
-    model = CharLSTM(config, TOKENIZER.vocab_size, TOKENIZER.unknown_id, END)
+    model = CharLSTM(config, TOKENIZER)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(2.5)  # far from where a random network is
@@ -119,7 +119,7 @@ def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(names: Cor
         column = weights["layers.0.weight_ih_l0"][row * 32 : (row + 1) * 32, 7]
         assert (column == 1e4 * CELLS[cell].reset.get(gate, 0)).all()
     # The sampler, in numpy, comes back to one state at every end.
-    stepper = Stepper(cell, weights)
+    stepper = Stepper(model, names.tokenizer, weights)
     states = []
     for id in (1, 5, names.tokenizer.end_id):
         _, state = stepper.step(id, stepper.zero_state())
@@ -134,7 +134,7 @@ def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(names: Cor
 def test_a_documents_loss_is_the_same_wherever_it_lies(names: Corpus, precision: str) -> None:
     tokenizer, split = names.tokenizer, names.val
     torch.manual_seed(0)
-    model = CharLSTM(ModelConfig(hidden_size=32), tokenizer.vocab_size, 0, tokenizer.end_id).eval()
+    model = CharLSTM(ModelConfig(hidden_size=32), tokenizer).eval()
     device = Device("cpu", precision)
     whole = evaluate(Reader(model, tokenizer, device), split)
     alone = [

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
-from charlstm.network import weights
 from charlstm.storage import checkpoint as checkpoints
 from charlstm.storage.checkpoint import Checkpoint, Standing
 from charlstm.text.corpus import Source
@@ -21,15 +20,14 @@ def example() -> Checkpoint:
     )
     tokenizer = CharTokenizer("\nab\N{SNOWMAN}")
     rng = np.random.default_rng(0)
-    shapes = weights.shapes(config.model, tokenizer.vocab_size)
-    shapes |= checkpoints.training_shapes(config, shapes)
+    kinds = checkpoints.kinds(config, tokenizer.vocab_size, 0, with_state=True)
     return Checkpoint(
         config=config,
         tokenizer=tokenizer,
         source=Source(("a.txt", "b.txt"), "0" * 64, 123),
         step=5,
         val_loss=1.25,
-        tensors={name: abs(rng.normal(size=shape)).astype(np.float32) for name, shape in shapes.items()},
+        tensors={name: abs(rng.normal(size=shape)).astype(np.float32) for name, (_, shape) in kinds.items()},
         training=TRAINING,
     )
 

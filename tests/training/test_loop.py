@@ -300,6 +300,6 @@ def test_measurements_of_a_part_end_with_one_of_the_whole(text: str, tmp_path: P
     assert finished.scored == corpus.val.characters == 30_000
     best = checkpoints.load(run.best)
     assert best.step == finished.best_step
-    model = CharLSTM.from_weights(best.config.model, best.tokenizer.vocab_size, best.weights)
+    model = CharLSTM.from_weights(best.config.model, best.tokenizer, best.weights)
     assert finished.best_loss == evaluate(Reader(model, corpus.tokenizer, CPU), corpus.val).loss
     assert best.val_loss == finished.best_loss

@@ -5,6 +5,7 @@ import pytest
 from charlstm.config import CELLS, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.network import weights
 from charlstm.network.model import CharLSTM
+from charlstm.network.ngrams import Symbols
 from charlstm.training.recipe import Choice, dropout, pace, size, window
 
 CONFIG = RunConfig(text=TextConfig(), model=ModelConfig(), train=TrainConfig(steps=1))
@@ -23,7 +24,7 @@ def shape(config: RunConfig) -> tuple[int, int]:
     "model", [ModelConfig(num_layers=3, hidden_size=40), *(ModelConfig(cell=cell) for cell in CELLS)]
 )
 def test_parameters_are_those_of_the_model(model: ModelConfig) -> None:
-    assert weights.count(model, VOCAB) == sum(weight.numel() for weight in CharLSTM(model, VOCAB).parameters())
+    assert weights.count(model, VOCAB) == sum(weight.numel() for weight in CharLSTM(model, Symbols(VOCAB)).parameters())
 
 
 @pytest.mark.parametrize(

@@ -156,9 +156,7 @@ def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(
 
 @WITH_AND_WITHOUT
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=NEEDS_BF16)])
-def test_a_documents_loss_is_the_same_wherever_it_lies(
-    names: Corpus, precision: str, options: dict[str, int]
-) -> None:
+def test_a_documents_loss_is_the_same_wherever_it_lies(names: Corpus, precision: str, options: dict[str, int]) -> None:
     tokenizer, split = names.tokenizer, names.val
     torch.manual_seed(0)
     model = CharLSTM(ModelConfig(hidden_size=32, **options), tokenizer).eval()

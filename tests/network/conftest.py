@@ -4,7 +4,6 @@ from charlstm.config import ModelConfig
 from charlstm.network.model import CharLSTM
 from charlstm.network.ngrams import Symbols
 
-
 NGRAMS = {"ngrams": 4, "ngram_rows": 256}
 """Options of a model with n-grams: few rows, so that many n-grams share one."""
 

@@ -323,7 +323,7 @@ def _batches(config: RunConfig, corpus: Corpus) -> Batches:
 
 def _fixed(config: RunConfig) -> RunConfig:
     """Return a configuration reset to its defaults, except for what shapes the model, its optimizer and its streams."""
-    model = dataclasses.replace(config.model, dropout=0.0, recurrent_dropout=0.0)
+    model = dataclasses.replace(config.model, dropout=0.0, recurrent_dropout=0.0, ngram_dropout=0.0)
     defaults = TrainConfig()
     changeable = {
         name: getattr(defaults, name)

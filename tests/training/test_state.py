@@ -176,6 +176,20 @@ def test_what_is_measured_is_what_is_saved_and_the_run_goes_on_with_the_exact_ta
         assert all(np.array_equal(array, tensors[name]) for name, array in before.items())
 
 
+@pytest.mark.parametrize("changes", [{"ngram_dropout": 0.2, "dropout": 0.1}, {"ngrams": 3}, {"ngram_rows": 64}])
+def test_a_training_adapted_to_other_settings_is_a_new_one(corpus: Corpus, changes: dict[str, object]) -> None:
+    before = Training(config(NGRAMS), corpus, CPU)
+    before.rehearse()
+    other = config(NGRAMS | changes, ngram_rate=0.3)
+    trainings = [before.adapted(other, corpus), Training(other, corpus, CPU)]
+    for training in trainings:
+        for _ in range(3):
+            training.update(1e-3)
+    ours, theirs = (training.tensors() for training in trainings)
+    assert ours.keys() == theirs.keys()
+    assert all(np.array_equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
 @pytest.mark.parametrize("model", [{}, NGRAMS], ids=["plain", "ngrams"])
 def test_a_rehearsal_changes_nothing(corpus: Corpus, model: dict[str, object]) -> None:
     rehearsed, plain = Training(config(model), corpus, CPU), Training(config(model), corpus, CPU)

@@ -198,6 +198,19 @@ def test_a_table_without_any_row_in_use_adds_nothing() -> None:
         assert sums.tolist() == [0.0] * 4
 
 
+@pytest.mark.parametrize("size", [1, 2, 8])
+def test_sums_of_many_orders_are_rounded_alike_in_one_stream_and_in_many(size: int) -> None:
+    table, used = example(size=size)
+    config = ModelConfig(ngrams=16, ngram_rows=64)
+    form = Table(config, ALPHABET.codes, ngrams.packed(table, used))
+    together, alone = form.beginning(2), [form.beginning(None) for _ in range(2)]
+    for row in np.random.default_rng(4).choice([*range(9)] * 5 + [29], (100, 2)):
+        sums, together = form.read(row, together)
+        for stream in range(2):
+            single, alone[stream] = form.read(int(row[stream]), alone[stream])
+            assert single.tobytes() == sums[stream].tobytes()
+
+
 @pytest.mark.parametrize("streams", [None, 2])
 @pytest.mark.parametrize("form", ["packed", "torch"])
 def test_after_an_end_nothing_is_remembered(form: str, streams: int | None) -> None:

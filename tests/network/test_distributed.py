@@ -99,9 +99,7 @@ def test_too_few_streams_are_refused(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options",
-    [["text.txt"], ["words.txt", r"--separator=\n"], ["words.txt", r"--separator=\n", *NGRAMS]],
-    ids=["text", "documents", "ngrams"],
+    "options", [["text.txt"], ["words.txt", r"--separator=\n", *NGRAMS]], ids=["text", "documents-ngrams"]
 )
 def test_more_processes_train_the_same_model_step_by_step(folder: Path, options: list[str]) -> None:
     common = [*options, *OPTIONS, "--steps=25", "--evaluations=25"]
@@ -116,10 +114,9 @@ def test_more_processes_train_the_same_model_step_by_step(folder: Path, options:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ngrams", [[], NGRAMS], ids=["plain", "ngrams"])
-def test_a_run_goes_on_with_another_number_of_processes(folder: Path, ngrams: list[str]) -> None:
+def test_a_run_goes_on_with_another_number_of_processes(folder: Path) -> None:
     for name, first, second in (("one", 1, 1), ("more", 1, 3), ("fewer", 2, 1)):
-        train(folder, first, "text.txt", *OPTIONS, *ngrams, "--steps=10", f"--name={name}")
+        train(folder, first, "text.txt", *OPTIONS, *NGRAMS, "--steps=10", f"--name={name}")
         err = train(folder, second, "--resume", "--steps=20", f"--name={name}")
         assert ("processes" in err) == (first != second)
     expected = weights(folder, "one")

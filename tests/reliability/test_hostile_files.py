@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("good") / "good.safetensors"
-    checkpoints.save(path, example())
+    checkpoints.save(path, example(3))
     return path.read_bytes()
 
 
@@ -96,7 +96,7 @@ def test_no_mutated_checkpoint_is_taken_for_a_good_one(tmp_path: Path, good: byt
             except CharLSTMError as error:
                 assert "\n" not in str(error)
             else:
-                assert same(loaded, example())
+                assert same(loaded, example(3))
             # CharTokenizer's table is 1 MB, however small the vocabulary.
             assert tracemalloc.get_traced_memory()[1] - before < 5_000_000
             survived["mutated checkpoints, each refused in one line or the same as before"] += 1
@@ -170,7 +170,7 @@ def hostile(good: bytes) -> Iterator[tuple[str, bytes]]:
         loaded = safetensors.numpy.load(good)
         loaded[tensor] = loaded[tensor] * np.float32(value)
         checkpoints_file = Path("numbers.safetensors")
-        checkpoints.save(checkpoints_file, example().__class__(**vars(example()) | {"tensors": loaded}))
+        checkpoints.save(checkpoints_file, example(3).__class__(**vars(example(3)) | {"tensors": loaded}))
         yield f"weights of {value}", checkpoints_file.read_bytes()
         checkpoints_file.unlink()
     yield "a pickle", EVIL_PICKLE

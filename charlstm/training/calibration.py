@@ -1,5 +1,6 @@
 """Measures this machine, and turns a time budget into a number of steps and a network that fits it."""
 
+import functools
 import itertools
 import math
 import time
@@ -23,7 +24,7 @@ from charlstm.text.corpus import Corpus
 from charlstm.training import recipe
 from charlstm.training.clock import EVALUATION_SHARE, Deadline
 from charlstm.training.loop import Clock
-from charlstm.training.plan import Decision, Plan
+from charlstm.training.plan import Decision, Plan, fall
 from charlstm.training.recipe import Choice
 from charlstm.training.state import Training
 
@@ -166,7 +167,8 @@ def make(
     used = None if most is None or config.time is None else threads()
 
     def planned(steps: int, evaluations: int, part: int | None = None, *, whole: bool = False) -> Plan:
-        decision = Decision(step, steps, math.ceil(steps / evaluations), used, anew=True)
+        every = math.ceil(steps / evaluations)
+        decision = Decision(step, steps, every, used, anew=True, fall=fall(config, steps))
         return Plan((decision,), part, whole) if before is None else before.then(decision)
 
     if config.time is None:
@@ -198,6 +200,7 @@ def make(
         evaluation_seconds=measured,
         ending_seconds=ending,
         most_threads=most,
+        fall=functools.partial(fall, config),
     )
     return Timed(plan, clock)
 

@@ -57,7 +57,7 @@ def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunCon
         _choice(
             "rate",
             f"{train.learning_rate:g}",
-            "the highest of the run; it rises at first, then falls to zero as half a cosine",
+            "the highest of the run; it rises in the first steps, and falls to zero at the end",
             {"learning_rate"},
             given,
             matters=False,

@@ -55,10 +55,8 @@ class CharLSTM(nn.Module):
         self._dealt: tuple[slice, int] | None = None
         size = config.hidden_size
         self.embedding = nn.Embedding(alphabet.vocab_size, config.embedding_size)
-        self.ngrams: NGrams | None = None
-        if orders(config.ngrams):
-            codes = torch.from_numpy(alphabet.codes)
-            self.ngrams = NGrams(config.ngrams, config.ngram_rows, config.embedding_size, codes)
+        self.ngrams: NGrams | None
+        self.use_ngrams(config, alphabet)
         self.layers = nn.ModuleList(
             recurrence(config.cell, config.embedding_size + (size if number else 0), size)
             for number in range(config.num_layers)
@@ -70,6 +68,17 @@ class CharLSTM(nn.Module):
         if alphabet.end_id is not None:
             # The weights of the feature get no gradient, because the gates that they saturate have no slope there.
             self.embedding.weight.register_hook(_without_last_feature)  # type: ignore[no-untyped-call]
+
+    def use_ngrams(self, config: ModelConfig, alphabet: Alphabet) -> None:
+        """Begin with an empty table of n-grams, as large as the configuration says, or none.
+
+        No random number is drawn for it, and no other weight depends on it.
+        """
+        self.config, self.ngrams = config, None
+        if orders(config.ngrams):
+            codes = torch.from_numpy(alphabet.codes)
+            table = NGrams(config.ngrams, config.ngram_rows, config.embedding_size, codes)
+            self.ngrams = table.to(self.embedding.weight.device)
 
     @classmethod
     def from_weights(

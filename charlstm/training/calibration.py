@@ -96,12 +96,13 @@ def prepare(
     config, sizes = recipe.size(config, given, vocab_size, readable)
     characters = readable(weights.count(config.model, vocab_size))
     config, windows = recipe.window(config, given, length, characters / length)
+    config, tables = recipe.ngrams(config, given, length, characters / length)
     # Measured with the slowest settings, because dropout in turn depends on this measurement.
     slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
     training = training.adapted(slowest, corpus)
     timed = make(training, corpus, config.train, device_config, began)
     config, dropouts = recipe.dropout(config, given, vocab_size, timed.plan.steps / training.batches.windows)
-    return Prepared(training.adapted(config, corpus), timed, [*sizes, *dropouts, *paces, *windows], notes)
+    return Prepared(training.adapted(config, corpus), timed, [*sizes, *tables, *dropouts, *paces, *windows], notes)
 
 
 def choose_device(

@@ -93,7 +93,7 @@ def prepare(
             return min(rate * train.time * (1 - _RESERVE - EVALUATION_SHARE) / parameters, recipe.MAX_EPOCHS * length)
         return train.steps * each if train.steps is not None else (train.epochs or 0) * length
 
-    config, sizes = recipe.size(config, given, vocab_size, readable)
+    config, sizes = recipe.size(config, given, vocab_size, length, readable)
     characters = readable(weights.count(config.model, vocab_size))
     config, windows = recipe.window(config, given, length, characters / length)
     config, tables = recipe.ngrams(config, given, length, characters / length)

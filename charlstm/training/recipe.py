@@ -19,6 +19,7 @@ _SHAPES = (
     *((2, units) for units in (512, 640, 768, 1024)),
 )
 _CHARACTERS_PER_PARAMETER = {1: 3.0, 2: 3.0}  # characters per parameter that a run should read, by number of layers
+_FEW_EPOCHS = 3.0  # a run that reads its text less often should read more: what is new teaches more
 _LEAST_WINDOWS = 32  # per epoch
 _FEWEST_STREAMS, _MOST_STREAMS = 4, 32
 _ORDERS = ((3.0, 4), (1.0, 5), (0.0, 6))  # from this many epochs on, the highest order of n-grams
@@ -91,7 +92,7 @@ def window(config: RunConfig, given: Collection[str], length: int, epochs: float
 
 
 def size(
-    config: RunConfig, given: Collection[str], vocab_size: int, readable: Callable[[int], float]
+    config: RunConfig, given: Collection[str], vocab_size: int, length: int, readable: Callable[[int], float]
 ) -> tuple[RunConfig, list[Choice]]:
     """Choose the number and size of the layers: the largest network for which the run can read enough text.
 
@@ -99,6 +100,7 @@ def size(
         config: the settings, given or default.
         given: the names of the settings that the user set; these are not changed.
         vocab_size: number of ids of the tokenizer.
+        length: ids of the training text.
         readable: given a number of parameters, returns how many characters the run can read.
     """
     model = config.model
@@ -108,7 +110,7 @@ def size(
     )
     candidates = list(dict.fromkeys(dataclasses.replace(model, **shape) for shape in shapes))
     candidates.sort(key=lambda candidate: weights.count(candidate, vocab_size))
-    fed = [candidate for candidate in candidates if _feeds(candidate, vocab_size, readable)]
+    fed = [candidate for candidate in candidates if _feeds(candidate, vocab_size, length, readable)]
     chosen = fed[-1] if fed else candidates[0]
     count = weights.count(chosen, vocab_size)
     reason = f"{_millions(readable(count))} characters to read for {_millions(count)} weights"
@@ -168,9 +170,12 @@ def _choice(
     )
 
 
-def _feeds(model: ModelConfig, vocab_size: int, readable: Callable[[int], float]) -> bool:
+def _feeds(model: ModelConfig, vocab_size: int, length: int, readable: Callable[[int], float]) -> bool:
+    """Return whether a run can read enough characters for each weight of this network."""
     count = weights.count(model, vocab_size)
-    return readable(count) >= _CHARACTERS_PER_PARAMETER[min(model.num_layers, 2)] * count
+    characters = readable(count)
+    more = max(1.0, (_FEW_EPOCHS * length / max(characters, 1.0)) ** 0.7)
+    return characters >= more * _CHARACTERS_PER_PARAMETER[min(model.num_layers, 2)] * count
 
 
 def _millions(number: float) -> str:

@@ -32,7 +32,7 @@ RANKS = {
 }
 """Of each folder and file of the package: it imports only what has a lower rank; the package itself is its face."""
 WITH_TORCH = {
-    *("network.device", "network.layers", "network.model"),
+    *("network.device", "network.layers", "network.lookup", "network.model"),
     *(
         "measure.read",
         "measure.scoring",
@@ -43,7 +43,14 @@ WITH_TORCH = {
         "measure.reach",
     ),
     *("measure.structure", "measure.probe"),
-    *("training.loop", "training.state", "training.clock", "training.calibration", "training.start"),
+    *(
+        "training.adagrad",
+        "training.loop",
+        "training.state",
+        "training.clock",
+        "training.calibration",
+        "training.start",
+    ),
 }
 """What imports torch as it is loaded; everything else waits until it computes with it."""
 

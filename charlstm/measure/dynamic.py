@@ -91,7 +91,7 @@ class _Learner:
     """A copy of a model, with what its updates need."""
 
     def __init__(self, reader: Reader, tuning: Tuning) -> None:
-        config = dataclasses.replace(reader.model.config, dropout=0.0, recurrent_dropout=0.0)
+        config = dataclasses.replace(reader.model.config, dropout=0.0, recurrent_dropout=0.0, ngram_dropout=0.0)
         self.model = CharLSTM(config, reader.tokenizer)
         self.model.to(reader.device.name)
         self.model.load_state_dict(reader.model.state_dict())

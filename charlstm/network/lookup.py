@@ -44,7 +44,16 @@ class NGrams(nn.Module):
             counts = counts & keep
         sums = _Sum.apply(self.weight, ngrams.row(hashed[counts], len(self.weight)), counts.flatten(0, 1))  # type: ignore[no-untyped-call]
         sums = sums.view(*ids.shape, -1)
-        return sums / (1 - rate) if rate else sums, read[len(ids) :].t()[None]
+        return sums / (1 - rate) if rate else sums, _remembered(read[len(ids) :]).t()[None]
+
+
+def _remembered(codes: Tensor) -> Tensor:
+    """Return the last codes, oldest first, (highest - 1, N), with NOTHING for all those before a NOTHING.
+
+    So the state after the end of a document does not depend on that document.
+    """
+    newest_first = codes.flip(0)
+    return (newest_first * (newest_first != ngrams.NOTHING).cumprod(0)).flip(0)
 
 
 class _Sum(torch.autograd.Function):

@@ -169,7 +169,8 @@ def rounded(
         used = used[np.sort(np.argsort(-importance, kind="stable")[:most])]
     values = table[used]
     scales = np.abs(values).max(1, initial=0) / np.float32(127)
-    whole = np.rint(values / np.where(scales > 0, scales, 1)[:, None])
+    # The scale of vectors that are nearly zero has few bits, and may be too small for them.
+    whole = np.rint(values / np.where(scales > 0, scales, 1)[:, None]).clip(-127, 127)
     return {ROWS: used.astype(np.int32), VALUES: whole.astype(np.int8), SCALES: scales.astype(np.float32)}
 
 
@@ -236,18 +237,19 @@ class Table:
         """
         if recent.ndim == 1:
             codes = [*recent.tolist(), self._code_of[ids]]
-            sums = self._sum(one(codes, self._rows))
-            after = codes[1:]
+            rows = one(codes, self._rows)
+            rows += [self._rows] * (len(recent) - len(rows))  # as many as in many streams: sums are rounded alike
+            sums = self._sum(rows)
+            after = codes[1:] if codes[-1] != NOTHING else [NOTHING] * len(recent)
             return sums, np.array(after) if self._numpy else recent.new_tensor(after)
         codes = self._codes[ids]
         read = np.vstack([recent.T, codes]) if self._numpy else _torch_vstack(recent.T, codes)  # (highest, N)
         places = []
         for hashed in hashes(read, self._highest):
-            rows = row(hashed[0], self._rows)
-            rows[hashed[0] == NOTHING] = self._rows
-            places.append(rows)
+            places.append(row(hashed[0], self._rows))
+            places[-1][hashed[0] == NOTHING] = self._rows
         stacked = np.stack(places, -1) if self._numpy else _torch_stack(places)
-        return self._sum(stacked), read[1:].T
+        return self._sum(stacked), (read[1:] * (codes != NOTHING)).T
 
     def _sum(self, rows: Any) -> Any:
         """Return the sums of vectors, (..., E), given the rows of each, (..., orders)."""

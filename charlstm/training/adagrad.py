@@ -44,7 +44,9 @@ class RowAdagrad:
         rows, values = gradient.indices()[0], gradient.values()
         sums = self.sums[rows] + values.square().mean(1)
         self.sums[rows] = sums
-        self.table[rows] = self.table[rows].addcmul_(values, (sums + _LEAST).rsqrt()[:, None], value=-rate)
+        # A row whose sum is zero, because its squares are too small to be represented, is not in use and must not move.
+        roots = (sums + _LEAST).rsqrt() * (sums > 0)
+        self.table[rows] = self.table[rows].addcmul_(values, roots[:, None], value=-rate)
 
 
 _LEAST = 1e-20

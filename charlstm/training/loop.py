@@ -204,19 +204,23 @@ class _Loop:
         training, plan = self._training, self._keeper.plan
         loss, scored = training.at.best_loss, training.at.scored
         if plan.part is not None and plan.whole and loss is not None and reason != "stopped":
-            whole = self._score(_best_model(training, self._run), None)
+            with _best_model(training, self._run) as model:
+                whole = self._score(model, None)
             if isinstance(whole, Score):
                 loss, scored = whole.loss, whole.characters
                 self._keeper.know(loss)
         return Finished(reason, training.step, loss, training.at.best_step, scored)
 
 
-def _best_model(training: Training, run: runs.Run) -> CharLSTM:
-    """Return the model with the best weights."""
-    if training.at.at_best and training.model.ngrams is None:
-        return training.model
-    best = checkpoints.load(run.best)
-    return CharLSTM.from_weights(best.config.model, best.tokenizer, best.weights).to(training.device.name)
+@contextlib.contextmanager
+def _best_model(training: Training, run: runs.Run) -> Iterator[CharLSTM]:
+    """Give out the model with the best weights, as its file has them."""
+    if training.at.at_best:
+        with training.finished() as model:
+            yield model
+    else:
+        best = checkpoints.load(run.best)
+        yield CharLSTM.from_weights(best.config.model, best.tokenizer, best.weights).to(training.device.name)
 
 
 class Keeper:

@@ -174,7 +174,7 @@ def _feeds(model: ModelConfig, vocab_size: int, length: int, readable: Callable[
     """Return whether a run can read enough characters for each weight of this network."""
     count = weights.count(model, vocab_size)
     characters = readable(count)
-    more = max(1.0, (_FEW_EPOCHS * length / max(characters, 1.0)) ** 0.7)
+    more: float = max(1.0, (_FEW_EPOCHS * length / max(characters, 1.0)) ** 0.7)
     return characters >= more * _CHARACTERS_PER_PARAMETER[min(model.num_layers, 2)] * count
 
 

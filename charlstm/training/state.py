@@ -86,6 +86,7 @@ class Training:
             fused=True,
         )
         self._dense = weights
+        self._exact: torch.Tensor | None = None
         self._begin()
         self.at = Standing()
         """Where the run stands."""
@@ -136,8 +137,9 @@ class Training:
             DivergedError: if that happens for the second time.
         """
         batch = self.batches.at(self.step)
+        rate = rate / 2 if self.at.halved else rate
         for group in self.optimizer.param_groups:
-            group["lr"] = rate / 2 if self.at.halved else rate
+            group["lr"] = rate
         loss, states = self._gradient(batch)
         if self.group.size > 1:
             gradients = [weight.grad for weight in self._dense if weight.grad is not None]
@@ -234,7 +236,7 @@ class Training:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Return the model's tensors by name, as a finished model has them: the table of n-grams in 8 bits."""
-        weights = {name: _array(tensor) for name, tensor in self.model.state_dict().items()}
+        weights = self._arrays()
         if self._table is not None:
             used, sums = self._table.used()
             weights |= ngrams.rounded(weights.pop(ngrams.DENSE), used, sums)
@@ -248,16 +250,23 @@ class Training:
             return
         exact = self._table.table.detach().clone()
         self.model.take(self.weights())
+        self._exact = exact
         try:
             yield self.model
         finally:
             with torch.no_grad():
                 self._table.table.copy_(exact)
+            self._exact = None
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Return the model's tensors by name, with the exact table of n-grams even while the model is `finished`."""
+        exact = {} if self._exact is None else {ngrams.DENSE: self._exact}
+        return {name: _array(tensor) for name, tensor in (self.model.state_dict() | exact).items()}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return all tensors that a run needs to go on; the state includes the streams of all processes."""
         streams = self.config.train.batch_size
-        tensors = {name: _array(tensor) for name, tensor in self.model.state_dict().items()}
+        tensors = self._arrays()
         if self._table is not None:
             used, sums = self._table.used()
             tensors |= ngrams.packed(tensors.pop(ngrams.DENSE), used) | {TABLE_SUMS: sums}
@@ -280,6 +289,7 @@ class Training:
         tensors = {name: torch.from_numpy(array.copy()) for name, array in checkpoint.tensors.items()}
         self.model.take(checkpoint.weights)
         if self._table is not None:
+            self._table.sums.zero_()
             self._table.sums[tensors[ngrams.ROWS].long()] = tensors[TABLE_SUMS].to(self._table.sums.device)
         updates = float(checkpoint.step - checkpoint.training.halved)  # an undone step does not count
         for name, weight in self.model.matrices().items():

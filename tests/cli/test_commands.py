@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import charlstm as charlstm_api
 from charlstm.config import TextConfig
 from charlstm.storage import checkpoint as checkpoints
 from tests.children import begin
@@ -48,6 +49,52 @@ def test_the_three_commands(charlstm: Command, text: str) -> None:
     assert row["characters"] == 600
     assert row["nats"] / 600 == pytest.approx(checkpoints.load(Path("checkpoints/corpus/best.safetensors")).val_loss)
     assert "bits" in charlstm("eval").out
+
+
+def test_the_commands_with_ngrams(charlstm: Command, text: str) -> None:
+    write_text(text)
+    trained = charlstm("train", "corpus.txt", "--ngrams=4", "--ngram-rows=512", "--steps=30", *SMALL)
+    assert trained.code == 0, trained.err
+    best = checkpoints.load(Path("checkpoints/corpus/best.safetensors"))
+    assert (best.config.model.ngrams, best.config.model.ngram_rows) == (4, 512)
+    assert 0 < best.ngram_rows <= 512
+    assert "n-grams of 2 to 4" in charlstm("info", "corpus").out
+    row = json.loads(charlstm("eval", "corpus", "--json").out)
+    assert row["nats"] / row["characters"] == pytest.approx(best.val_loss)
+    write_text(text, "other.txt", 400)
+    whole = json.loads(charlstm("eval", "corpus", "other.txt", "--json").out)
+    api = charlstm_api.load("checkpoints/corpus")
+    assert api.score(Path("other.txt").read_text()).nats == pytest.approx(whole["nats"], rel=1e-5)
+    assert charlstm("eval", "corpus", "other.txt", "--dynamic").code == 0
+    lines = charlstm("eval", "corpus", "other.txt", "--lines")
+    assert (lines.code, len(lines.out.splitlines())) == (0, len(Path("other.txt").read_text().splitlines()))
+
+    def texts(*arguments: str) -> list[str]:
+        done = charlstm("sample", "corpus", "--length=40", "--prompt=The ", "--json", *arguments)
+        return [json.loads(row)["text"] for row in done.out.splitlines()]
+
+    assert texts("--num-samples=3", "--seed=7") == [texts(f"--seed={seed}")[0] for seed in (7, 8, 9)]
+    assert charlstm("train", "corpus.txt", "--resume", "--steps=35").code == 0
+    refused = charlstm("train", "corpus.txt", "--resume", "--steps=40", "--ngrams=0")
+    assert (refused.code, "--ngrams" in one_line(refused.err)) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--ngrams=17"],
+        ["--ngrams=-1"],
+        ["--ngrams=4", "--ngram-rows=1000"],
+        ["--ngram-rows=8"],
+        ["--ngrams=4", "--ngram-dropout=1"],
+    ],
+)
+def test_ngrams_out_of_their_limits_are_refused(charlstm: Command, text: str, arguments: list[str]) -> None:
+    write_text(text)
+    refused = charlstm("train", "corpus.txt", "--steps=1", *SMALL, *arguments)
+    assert refused.code == 2
+    assert arguments[-1].split("=")[0] in refused.err
+    assert "Traceback" not in refused.err
 
 
 def test_the_documented_interfaces(charlstm: Command, trained: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from charlstm.config import ModelConfig
 from charlstm.measure import dynamic
 from charlstm.measure.dynamic import Tuning
 from charlstm.measure.read import Reader
-from charlstm.measure.score import Score
+from charlstm.measure.score import Score, by_steps
 from charlstm.measure.scoring import evaluate, measured
 from charlstm.network.cells import CELLS
 from charlstm.network.device import Device
@@ -21,6 +21,7 @@ from charlstm.text import corpus
 from charlstm.text.corpus import Split
 from charlstm.text.tokenizer import CharTokenizer, Tokenizer
 from tests.conftest import fitted
+from tests.measure.conftest import with_ngrams
 
 CPU = Device("cpu", "fp32")
 
@@ -50,7 +51,7 @@ def by_the_paper(model: CharLSTM, ids: list[int], train: list[int], start: int, 
         logits, state = model(torch.tensor(inputs)[:, None], state)
         return F.cross_entropy(logits[:, 0], torch.tensor(targets)), [tuple(p.detach() for p in it) for it in state]
 
-    weights = list(model.parameters())
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
     trained = [weight.detach().clone() for weight in weights]
     squares = [torch.zeros_like(weight) for weight in weights]
     measured = windows(train)
@@ -84,6 +85,23 @@ def test_the_update_is_the_papers(text: str, cell: str) -> None:
     expected = by_the_paper(model, split.ids.tolist(), train.ids.tolist(), tokenizer.start_id, tuning)
     assert found.nats == pytest.approx(expected, rel=1e-4)
     assert found.nats != pytest.approx(evaluate(Reader(build(tokenizer, cell), tokenizer, CPU), split).nats, rel=1e-2)
+
+
+def test_with_ngrams_it_scores_as_the_engine_does_and_learns_all_but_their_vectors(text: str) -> None:
+    tokenizer = fitted(text[:2000])
+    split, train = corpus.encode(text[1000:1800], tokenizer), corpus.encode(text[:600], tokenizer)
+    model, engine = with_ngrams(tokenizer)
+    still = score(model, split, train, tokenizer, Tuning(rate=0.0, decay=0.0))
+    assert still.loss == pytest.approx(by_steps(engine, split, tokenizer).loss, abs=1e-5)
+    assert model.ngrams is not None
+    table = model.ngrams.weight
+    assert score(model, split, train, tokenizer).loss != pytest.approx(still.loss, abs=1e-3)
+    assert table.requires_grad
+    table.requires_grad_(False)  # as in by_the_paper below: there is no gradient to follow
+    tuning = Tuning(rate=0.01, streams=1)
+    found = score(model, split, train, tokenizer, tuning)
+    expected = by_the_paper(model, split.ids.tolist(), train.ids.tolist(), tokenizer.start_id, tuning)
+    assert found.nats == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("framed", [False, True])

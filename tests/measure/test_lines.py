@@ -12,7 +12,7 @@ from charlstm.config import ModelConfig
 from charlstm.measure import lines, scoring
 from charlstm.measure.lines import Sizes
 from charlstm.measure.read import Reader
-from charlstm.measure.score import Score
+from charlstm.measure.score import Score, by_steps
 from charlstm.network.cells import CELLS
 from charlstm.network.device import Device
 from charlstm.network.model import CharLSTM
@@ -20,6 +20,7 @@ from charlstm.text import corpus
 from charlstm.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer, code_points
 from tests.children import peak
 from tests.conftest import fitted
+from tests.measure.conftest import with_ngrams
 
 CPU = Device("cpu", "fp32")
 SIZES = Sizes()
@@ -73,6 +74,16 @@ def test_a_score_is_that_of_the_line_alone(tokenizer: Tokenizer, size: int, piec
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.nats == pytest.approx(theirs.nats, rel=1e-5)
         assert (ours.characters, ours.bytes, ours.unknown) == (theirs.characters, theirs.bytes, theirs.unknown)
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=["char", "framed", "byte", "framed-byte"])
+@pytest.mark.parametrize("piece", [4, 1000])
+def test_with_ngrams_a_score_is_that_of_the_engine(tokenizer: Tokenizer, piece: int) -> None:
+    model, engine = with_ngrams(tokenizer)
+    found = scored(model, [codes(TEXT, tokenizer)], tokenizer, Sizes(piece, together=60, window=64))
+    for ours, line in zip(found, TEXT.split("\n"), strict=True):
+        document = corpus.encode(line if tokenizer.end_id is not None else line + "\n", tokenizer)
+        assert ours.nats == pytest.approx(by_steps(engine, document, tokenizer).nats, rel=1e-5)
 
 
 def test_a_last_newline_begins_no_line() -> None:

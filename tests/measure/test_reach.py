@@ -16,6 +16,7 @@ from charlstm.network.device import Device
 from charlstm.network.model import CharLSTM
 from charlstm.network.ngrams import Symbols
 from tests.conftest import fitted
+from tests.measure.conftest import with_ngrams
 
 CPU = Device("cpu", "fp32")
 
@@ -45,6 +46,22 @@ def test_contexts_are_read_from_a_zero_state(text: str, length: int, every: int)
             with torch.inference_mode():
                 logits, _ = model(read, model.zero_state(1))
             assert scored[row, number] == pytest.approx(-logits[-1, 0].log_softmax(-1)[ids[end]].item(), abs=1e-4)
+
+
+def test_with_ngrams_a_context_is_all_that_is_read(text: str) -> None:
+    tokenizer = fitted(text[:900])
+    ids = tokenizer.encode(text[:900])
+    model, engine = with_ngrams(tokenizer)
+    layout = Layout(16, contexts=(1, 2, 3, 16, 64))
+    ends = reach.places(len(ids), layout)
+    scored = reach.losses(Reader(model, tokenizer, CPU), ids, ends, layout)
+    for number in range(0, len(ends), 9):
+        for row, context in enumerate(layout.contexts):
+            state, end = engine.zero_state(), int(ends[number])
+            for id in ids[end - context : end].tolist():
+                outputs, state = engine.step(id, state)
+            nats = -torch.from_numpy(engine.logits(outputs)).log_softmax(-1)[ids[end]].item()
+            assert scored[row, number] == pytest.approx(nats, abs=1e-5)
 
 
 def test_a_model_without_memory_reaches_one_character_far(text: str) -> None:

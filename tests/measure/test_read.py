@@ -5,10 +5,12 @@ import torch
 
 from charlstm.measure import scoring
 from charlstm.measure.read import Limits, Reader
+from charlstm.measure.score import by_steps
 from charlstm.network.device import Device
 from charlstm.text import corpus
 from charlstm.text.tokenizer import CharTokenizer
 from tests.conftest import fitted
+from tests.measure.conftest import with_ngrams
 from tests.measure.test_score import build, independent_nats
 
 CPU = Device("cpu", "fp32")
@@ -21,6 +23,16 @@ def test_streams_side_by_side_score_as_one(text: str) -> None:
     many = scoring.evaluate(Reader(model, tokenizer, CPU), split)
     one = scoring.evaluate(Reader(model, tokenizer, CPU, limits=Limits(streams=1)), split)
     assert many.nats == pytest.approx(one.nats, rel=1e-6)
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_with_ngrams_the_scores_are_the_engines(text: str, framed: bool) -> None:
+    """In streams that each begin within the text, having read what stands before them."""
+    tokenizer = fitted(text[:9000], framed=framed)
+    split = corpus.encode(text[:9000], tokenizer)
+    model, engine = with_ngrams(tokenizer)
+    found = scoring.evaluate(Reader(model, tokenizer, CPU), split)
+    assert found.loss == pytest.approx(by_steps(engine, split, tokenizer).loss, abs=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])

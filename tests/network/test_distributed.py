@@ -23,6 +23,7 @@ from charlstm.text import corpus as corpora
 from charlstm.training.state import Training
 from tests.children import job, together
 
+NGRAMS = ["--ngrams=4", "--ngram-rows=256", "--ngram-rate=0.02"]
 OPTIONS = [
     *("--hidden-size=24", "--num-layers=2", "--embedding-size=8", "--batch-size=6", "--seq-length=20"),
     *("--dropout=0.3", "--recurrent-dropout=0.2", "--precision=fp32"),
@@ -71,11 +72,12 @@ def test_streams_are_dealt_out() -> None:
     assert ALONE.rows(7) == slice(0, 7)
 
 
-def test_accumulated_parts_are_the_whole(folder: Path) -> None:
+@pytest.mark.parametrize("options", [{}, {"ngrams": 4, "ngram_rows": 256}], ids=["plain", "ngrams"])
+def test_accumulated_parts_are_the_whole(folder: Path, options: dict[str, int]) -> None:
     corpus = corpora.load([str(folder / "words.txt")], [], TextConfig(separator=r"\n"))
 
     def steps(parts: int) -> list[np.ndarray]:
-        model = ModelConfig(hidden_size=24, num_layers=2, dropout=0.3, recurrent_dropout=0.2)
+        model = ModelConfig(hidden_size=24, num_layers=2, dropout=0.3, recurrent_dropout=0.2, **options)
         config = RunConfig(
             text=TextConfig(), model=model, train=TrainConfig(steps=9, batch_size=7, seq_length=20, accumulate=parts)
         )
@@ -96,9 +98,13 @@ def test_too_few_streams_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("corpus", ["text.txt", "words.txt --separator=\\n"])
-def test_more_processes_train_the_same_model_step_by_step(folder: Path, corpus: str) -> None:
-    common = [*corpus.split(" "), *OPTIONS, "--steps=25", "--evaluations=25"]
+@pytest.mark.parametrize(
+    "options",
+    [["text.txt"], ["words.txt", r"--separator=\n"], ["words.txt", r"--separator=\n", *NGRAMS]],
+    ids=["text", "documents", "ngrams"],
+)
+def test_more_processes_train_the_same_model_step_by_step(folder: Path, options: list[str]) -> None:
+    common = [*options, *OPTIONS, "--steps=25", "--evaluations=25"]
     train(folder, 1, *common, "--name=one")
     for processes in (2, 4):
         err = train(folder, processes, *common, f"--name=many{processes}")
@@ -110,9 +116,10 @@ def test_more_processes_train_the_same_model_step_by_step(folder: Path, corpus: 
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_processes(folder: Path) -> None:
+@pytest.mark.parametrize("ngrams", [[], NGRAMS], ids=["plain", "ngrams"])
+def test_a_run_goes_on_with_another_number_of_processes(folder: Path, ngrams: list[str]) -> None:
     for name, first, second in (("one", 1, 1), ("more", 1, 3), ("fewer", 2, 1)):
-        train(folder, first, "text.txt", *OPTIONS, "--steps=10", f"--name={name}")
+        train(folder, first, "text.txt", *OPTIONS, *ngrams, "--steps=10", f"--name={name}")
         err = train(folder, second, "--resume", "--steps=20", f"--name={name}")
         assert ("processes" in err) == (first != second)
     expected = weights(folder, "one")

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.measure.read import Reader
 from charlstm.measure.scoring import evaluate
+from charlstm.network import ngrams
 from charlstm.network.cells import CELLS
 from charlstm.network.device import Device
 from charlstm.network.model import CharLSTM
@@ -21,18 +22,23 @@ from charlstm.text.corpus import Corpus
 from charlstm.text.tokenizer import CharTokenizer
 from charlstm.training.state import Training
 from tests.conftest import CELLS_AND_PRECISIONS, NEEDS_BF16, Command
+from tests.network.conftest import NGRAMS, fill
 
 TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyz", framed=True)
 START, END = TOKENIZER.start_id, TOKENIZER.end_id
 
 
-def build(cell: str, num_layers: int = 2) -> CharLSTM:
+WITH_AND_WITHOUT = pytest.mark.parametrize("options", [{}, NGRAMS], ids=["plain", "ngrams"])
+
+
+def build(cell: str, options: dict[str, int], num_layers: int = 2) -> CharLSTM:
     torch.manual_seed(2)
-    config = ModelConfig(cell=cell, hidden_size=48, embedding_size=12, num_layers=num_layers)
+    config = ModelConfig(cell=cell, hidden_size=48, embedding_size=12, num_layers=num_layers, **options)
     model = CharLSTM(config, TOKENIZER)
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(2.5)  # far from where a random network is
+    fill(model)
     model.pin()
     return model.eval()
 
@@ -47,9 +53,12 @@ def read(model: CharLSTM, ids: list[list[int]], precision: str) -> torch.Tensor:
     return torch.cat(logits)
 
 
+@WITH_AND_WITHOUT
 @pytest.mark.parametrize(("cell", "precision"), CELLS_AND_PRECISIONS)
-def test_no_character_of_a_document_changes_a_bit_of_a_later_ones_logits(cell: str, precision: str) -> None:
-    model = build(cell)
+def test_no_character_of_a_document_changes_a_bit_of_a_later_ones_logits(
+    cell: str, precision: str, options: dict[str, int]
+) -> None:
+    model = build(cell, options)
     first, second, third = (TOKENIZER.encode(text).tolist() for text in ("abc", "the second document", "z"))
     following = [END, START, *second, END, START, *third, END]
     # The same stream of a batch in every reading: kernels may round differently from one stream to another.
@@ -69,9 +78,10 @@ def test_no_character_of_a_document_changes_a_bit_of_a_later_ones_logits(cell: s
         torch.testing.assert_close(alone[:, 0].float(), later[0][: len(second) + 2, 0].float(), rtol=0.02, atol=0.02)
 
 
+@WITH_AND_WITHOUT
 @pytest.mark.parametrize(("cell", "precision"), CELLS_AND_PRECISIONS)
-def test_no_gradient_crosses_a_documents_end(cell: str, precision: str) -> None:
-    model = build(cell)
+def test_no_gradient_crosses_a_documents_end(cell: str, precision: str, options: dict[str, int]) -> None:
+    model = build(cell, options)
     seen: list[torch.Tensor] = []
 
     def keep(_: object, __: object, output: torch.Tensor) -> None:
@@ -94,6 +104,13 @@ def test_no_gradient_crosses_a_documents_end(cell: str, precision: str) -> None:
     assert model.embedding.weight.grad[:, -1].eq(0).all()
     for layer in model.layers:
         assert layer.weight_ih_l0.grad[:, 11].eq(0).all()
+    if model.ngrams is not None:  # the n-grams of the second document alone have one, but for the reserved feature
+        sparse = model.ngrams.weight.grad
+        assert sparse is not None
+        codes = [*[0] * 3, *TOKENIZER.codes[ids[boundary + 1 : -1]].tolist()]
+        rows = {row for end in range(4, len(codes) + 1) for row in ngrams.one(codes[end - 4 : end], 256)}
+        assert set(sparse.to_dense().any(1).nonzero()[:, 0].tolist()) == rows
+        assert sparse.to_dense()[:, -1].eq(0).all()
 
 
 @pytest.fixture
@@ -103,9 +120,12 @@ def names(text: str, tmp_path: Path) -> Corpus:
     return corpora.load([str(tmp_path / "words.txt")], [], TextConfig(separator=r"\n"))
 
 
+@WITH_AND_WITHOUT
 @pytest.mark.parametrize("cell", CELLS)
-def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(names: Corpus, cell: str) -> None:
-    model = ModelConfig(cell=cell, hidden_size=32, embedding_size=8)
+def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(
+    names: Corpus, cell: str, options: dict[str, int]
+) -> None:
+    model = ModelConfig(cell=cell, hidden_size=32, embedding_size=8, **options)
     config = RunConfig(
         text=TextConfig(), model=model, train=TrainConfig(steps=60, batch_size=8, seq_length=32, learning_rate=0.02)
     )
@@ -114,6 +134,10 @@ def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(names: Cor
         training.update(0.02)
     weights = training.weights()
     assert weights["embedding.weight"][:, -1].tolist() == [0.0] * (names.tokenizer.vocab_size - 1) + [1.0]
+    if options:
+        table = ngrams.dense(weights, 256)
+        assert table.any()
+        assert (table[:, -1] == 0).all()
     rows = {gate: number for number, gate in enumerate(CELLS[cell].gates)}
     for gate, row in rows.items():
         column = weights["layers.0.weight_ih_l0"][row * 32 : (row + 1) * 32, 7]
@@ -130,11 +154,13 @@ def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(names: Cor
             assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+@WITH_AND_WITHOUT
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=NEEDS_BF16)])
-def test_a_documents_loss_is_the_same_wherever_it_lies(names: Corpus, precision: str) -> None:
+def test_a_documents_loss_is_the_same_wherever_it_lies(names: Corpus, precision: str, options: dict[str, int]) -> None:
     tokenizer, split = names.tokenizer, names.val
     torch.manual_seed(0)
-    model = CharLSTM(ModelConfig(hidden_size=32), tokenizer).eval()
+    model = CharLSTM(ModelConfig(hidden_size=32, **options), tokenizer).eval()
+    fill(model)
     device = Device("cpu", precision)
     whole = evaluate(Reader(model, tokenizer, device), split)
     alone = [

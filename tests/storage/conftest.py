@@ -8,27 +8,32 @@ import numpy as np
 import pytest
 
 from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
+from charlstm.network import ngrams
 from charlstm.storage import checkpoint as checkpoints
 from charlstm.storage.checkpoint import Checkpoint, Standing
 from charlstm.text.corpus import Source
 from charlstm.text.tokenizer import CharTokenizer
 
 
-def example() -> Checkpoint:
-    config = RunConfig(
-        text=TextConfig(), model=ModelConfig(hidden_size=3, embedding_size=2), train=TrainConfig(steps=7, batch_size=2)
-    )
+def example(used: int | None = None, *, finished: bool = False) -> Checkpoint:
+    """Return a run's state or its result; with n-grams if it is said how many of their 64 rows are in use."""
+    sizes = {"hidden_size": 3, "embedding_size": 2} | ({} if used is None else {"ngrams": 3, "ngram_rows": 64})
+    config = RunConfig(text=TextConfig(), model=ModelConfig(**sizes), train=TrainConfig(steps=7, batch_size=2))
     tokenizer = CharTokenizer("\nab\N{SNOWMAN}")
     rng = np.random.default_rng(0)
-    kinds = checkpoints.kinds(config, tokenizer.vocab_size, 0, with_state=True)
+    kinds = checkpoints.kinds(config, tokenizer.vocab_size, used or 0, with_state=not finished)
+    types = {"F32": np.float32, "I32": np.int32, "I8": np.int8}
+    tensors = {name: abs(rng.normal(size=shape)).astype(types[kind]) for name, (kind, shape) in kinds.items()}
+    if used is not None:
+        tensors[ngrams.ROWS] = np.sort(rng.choice(64, used, replace=False)).astype(np.int32)
     return Checkpoint(
         config=config,
         tokenizer=tokenizer,
         source=Source(("a.txt", "b.txt"), "0" * 64, 123),
         step=5,
         val_loss=1.25,
-        tensors={name: abs(rng.normal(size=shape)).astype(np.float32) for name, (_, shape) in kinds.items()},
-        training=TRAINING,
+        tensors=tensors,
+        training=None if finished else TRAINING,
     )
 
 

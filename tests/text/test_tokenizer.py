@@ -118,3 +118,19 @@ def test_a_wrong_vocabulary_is_refused(kind: str, vocabulary: list[str]) -> None
 def test_a_surrogate_no_file_holds_is_refused_by_bytes() -> None:
     with pytest.raises(DataError, match=r"U\+D800"):
         ByteTokenizer().encode("a\ud800")
+
+
+def test_ngrams_are_hashed_from_code_points_or_bytes() -> None:
+    """One more than each: 0 is where nothing reaches across; `<unk>` and `<start>` come after all characters."""
+    assert CharTokenizer("\na\N{SNOWMAN}\U0010ffff").codes.tolist() == [0x110001, 0x0B, 0x62, 0x2604, 0x110000]
+    assert CharTokenizer("b", framed=True).codes.tolist() == [0x110001, 0x63, 0x110002, 0]
+    assert CharTokenizer("").codes.tolist() == [0x110001]
+    assert ByteTokenizer().codes.tolist() == list(range(1, 257))
+    assert ByteTokenizer(framed=True).codes.tolist() == [*range(1, 257), 0x110002, 0]
+
+
+@given(unicode)
+def test_a_character_has_the_same_code_in_every_vocabulary(known: str) -> None:
+    for tokenizer in (fitted(known), fitted(known, framed=True)):
+        assert tokenizer.codes.dtype == "int64"
+        assert tokenizer.codes[tokenizer.encode(known)].tolist() == [ord(character) + 1 for character in known]

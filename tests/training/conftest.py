@@ -12,6 +12,8 @@ from charlstm.text.corpus import Corpus
 from charlstm.training.state import Training
 
 CPU = Device("cpu", "fp32")
+NGRAMS: dict[str, object] = {"ngrams": 4, "ngram_rows": 256}
+"""Options of a model with n-grams."""
 
 
 def config(model: dict[str, object] | None = None, **options: object) -> RunConfig:

@@ -2,20 +2,25 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from charlstm.config import TextConfig
 from charlstm.errors import DivergedError
 from charlstm.measure.read import Reader
 from charlstm.measure.score import Score
+from charlstm.measure.score import nats as by_character
 from charlstm.measure.scoring import evaluate
 from charlstm.network.device import Device, threads, use_threads
 from charlstm.network.model import CharLSTM
+from charlstm.network.stepper import Stepper
 from charlstm.storage import checkpoint as checkpoints
+from charlstm.storage.checkpoint import RECENT, Checkpoint
 from charlstm.storage.runs import Run
 from charlstm.text import corpus as corpora
 from charlstm.text.corpus import Corpus
@@ -24,7 +29,7 @@ from charlstm.training.plan import Decision, Plan
 from charlstm.training.records import Evaluation, Finished, Halved, Progress, Record
 from charlstm.training.state import Training
 from tests.conftest import CELLS_AND_PRECISIONS
-from tests.training.conftest import CPU, config, poisoned
+from tests.training.conftest import CPU, NGRAMS, config, poisoned
 
 PLAN = Plan.of_steps(40, 8)
 
@@ -98,6 +103,66 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     same_files(whole.best, parts.best)
     assert rows(whole) == rows(parts)
     assert len(rows(whole)) == 5
+
+
+@pytest.mark.parametrize(
+    ("precision", "stopped_after", "accumulate"), [("fp32", 1, 1), ("fp32", 13, 2), ("bf16", 13, 1)]
+)
+def test_with_ngrams_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    names: Corpus, tmp_path: Path, precision: str, stopped_after: int, accumulate: int
+) -> None:
+    """Documents, n-grams that reach across the windows, and losses of the best weights as they are saved."""
+    device = Device("cpu", precision)
+    model = NGRAMS | {
+        "cell": "lstm" if precision == "fp32" else "coupled"
+    }  # whose products any processor computes in bf16
+    options, plan = config(model, accumulate=accumulate, learning_rate=0.01), Plan.of_steps(24, 8)
+    whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
+    list(train(Training(options, names, device), names, whole, plan))
+    training = Training(options, names, device)
+    list(train(training, names, parts, plan, lambda: training.step >= stopped_after))
+    saved = parts.load_last()[0]
+    training = Training(options, names, device)
+    training.update(0.01)  # nothing that this one has learnt is left
+    training.restore(saved)
+    training.settle()
+    training.restore(saved)
+    assert_same(training.tensors(), saved.tensors)
+    list(train(training, names, parts, plan))
+    same_files(whole.last, parts.last)
+    same_files(whole.best, parts.best)
+    assert rows(whole) == rows(parts)
+    assert checkpoints.load(whole.last).tensors[RECENT].any()
+    if precision == "fp32":
+        assert_best_scores_as_recorded(whole, names)
+
+
+def assert_same(ours: Mapping[str, npt.NDArray[Any]], theirs: Mapping[str, npt.NDArray[Any]]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert tensor.dtype == theirs[name].dtype, name
+        assert tensor.tobytes() == theirs[name].tobytes(), name
+
+
+def assert_best_scores_as_recorded(run: Run, corpus: Corpus) -> Checkpoint:
+    """Score the held-out text with the best weights as they were saved, by torch and by the engine."""
+    best = checkpoints.load(run.best)
+    model = CharLSTM.from_weights(best.config.model, best.tokenizer, best.weights)
+    found = evaluate(Reader(model, corpus.tokenizer, CPU), corpus.val)
+    assert found.loss == best.val_loss
+    engine = Stepper(best.config.model, best.tokenizer, best.weights)
+    documents = np.split(corpus.val.ids, corpus.val.bounds[1:-1])
+    framed = corpus.tokenizer.end_id is not None
+    nats = sum(by_character(engine, ids[framed:].tolist(), corpus.tokenizer).sum() for ids in documents)
+    assert nats / found.characters == pytest.approx(found.loss, abs=1e-5)
+    return best
+
+
+@pytest.fixture
+def names(text: str, tmp_path: Path) -> Corpus:
+    words = sorted({word.lower() for word in text.split() if word.isascii() and word.isalpha()})
+    (tmp_path / "words.txt").write_text("\n".join(words[:300]) + "\n")
+    return corpora.load([str(tmp_path / "words.txt")], [], TextConfig(separator=r"\n"))
 
 
 def test_a_stop_within_an_evaluation_loses_no_row(corpus: Corpus, tmp_path: Path) -> None:
@@ -215,15 +280,16 @@ def test_the_last_measurement_is_given_up_when_the_time_is_long_over(corpus: Cor
     assert checkpoints.load(run.last).step == 1
 
 
-def test_a_long_measurement_is_interrupted_by_saves(corpus: Corpus, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [{}, NGRAMS], ids=["plain", "ngrams"])
+def test_a_long_measurement_is_interrupted_by_saves(corpus: Corpus, tmp_path: Path, model: dict[str, object]) -> None:
     whole, parts = run_in(tmp_path / "whole"), run_in(tmp_path / "parts")
-    list(train(Training(config(save_every=1e-9), corpus, CPU), corpus, whole, Plan.of_steps(8, 8)))
-    training = Training(config(save_every=1e-9), corpus, CPU)
+    list(train(Training(config(model, save_every=1e-9), corpus, CPU), corpus, whole, Plan.of_steps(8, 8)))
+    training = Training(config(model, save_every=1e-9), corpus, CPU)
     asked = itertools.count()
     list(train(training, corpus, parts, Plan.of_steps(8, 8), lambda: next(asked) >= 8))  # within the only measurement
     state = parts.load_last()[0]
     assert (state.step, state.training and state.training.row_step) == (8, 0)
-    training = Training(config(save_every=1e-9), corpus, CPU)
+    training = Training(config(model, save_every=1e-9), corpus, CPU)
     training.restore(state)
     list(train(training, corpus, parts, Plan.of_steps(8, 8)))
     same_files(whole.last, parts.last)
@@ -282,6 +348,19 @@ def test_what_the_clock_decided_is_repeated_from_the_record_bit_for_bit(corpus: 
     same_files(first.last, again.last)
     same_files(first.best, again.best)
     assert rows(first) == rows(again)
+
+
+def test_with_ngrams_the_last_measurement_of_the_whole_is_that_of_the_saved_weights(text: str, tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text(text[:30_000], encoding="utf-8", newline="")
+    corpus = corpora.load([str(tmp_path / "corpus.txt")], [], TextConfig(val_fraction=0.5))
+    run = run_in(tmp_path / "run")
+    training = Training(config(NGRAMS, learning_rate=0.01), corpus, CPU)
+    *_, finished = train(training, corpus, run, Plan((Decision(0, 12, 4),), part=4500, whole=True))
+    best = assert_best_scores_as_recorded(run, corpus)
+    assert isinstance(finished, Finished)
+    assert finished.scored == corpus.val.characters
+    assert (finished.best_loss, finished.best_step) == (best.val_loss, best.step)
+    assert best.step == training.step  # so it was measured on the model at hand
 
 
 def test_measurements_of_a_part_end_with_one_of_the_whole(text: str, tmp_path: Path) -> None:

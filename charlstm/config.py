@@ -244,6 +244,11 @@ class ModelConfig(Settings):
         below=1,
     )
 
+    tied: bool = option(
+        False,
+        "Share the rows of the output with the embedding, which spares large vocabularies most of their weights.",
+        adapts="from 1,000 characters on",
+    )
     ngrams: int = option(
         0,
         "Highest order of the n-grams that are inputs beside the character, from 2 on; 0: none, the plain recurrence.",
@@ -312,7 +317,19 @@ class TrainConfig(Settings):
         at_most=2**20,
     )
     learning_rate: float = option(4e-3, "Peak learning rate of AdamW.", above=0)
-    warmup: float = option(0.02, "Share of the run in which the learning rate rises to its peak.", at_least=0, below=1)
+    warmup: float | None = option(
+        None,
+        "Share of the run in which the learning rate rises to its peak.",
+        adapts="40 steps",
+        at_least=0,
+        below=1,
+    )
+    fall: int | None = option(
+        None,
+        "Steps at the end of the run in which the learning rate falls to zero.",
+        adapts="40 % of the run",
+        at_least=1,
+    )
     weight_decay: float = option(0.2, "Decoupled weight decay of the matrices (AdamW).", at_least=0)
     ngram_rate: float = option(0.2, "Peak learning rate of the n-grams' table (row-wise Adagrad).", above=0)
     clip_norm: float = option(1.0, "Largest norm of the whole gradient; a larger one is scaled down to it.", above=0)

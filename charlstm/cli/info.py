@@ -29,6 +29,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             "config": config.to_dict(),
             "vocabulary": loaded.tokenizer.vocabulary,
             "parameters": loaded.parameters,
+            "ngram_rows": loaded.ngram_rows,
             "step": loaded.step,
             "val_loss": loaded.val_loss,
             "corpus_sha256": source.sha256,
@@ -38,13 +39,14 @@ def info(checkpoint: str | None, as_json: bool) -> None:
     loss = loaded.val_loss
     held_out = "not measured" if loss is None else f"{loss:.4f} nats, {loss / math.log(2):.4f} bits per character"
     newer = ", ".join(loaded.unknown_names)
+    vectors = f", and {loaded.ngram_rows:,} vectors of n-grams" if loaded.ngram_rows else ""
     characters = "".join(loaded.tokenizer.vocabulary[1:]) if loaded.tokenizer.kind == "char" else "all bytes"
     console.table(
         [
             ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB, whole (SHA-256 verified)"),
             ("holds", "weights" if loaded.training is None else "weights and the state of the training"),
             ("model", config.model.words),
-            ("parameters", f"{loaded.parameters:,}"),
+            ("parameters", f"{loaded.parameters:,}{vectors}"),
             ("tokenizer", f"{loaded.tokenizer.kind}, {loaded.tokenizer.vocab_size:,} ids"),
             ("vocabulary", marked(characters[:200]) + (" ..." if len(characters) > 200 else "")),
             ("corpus", f"{' '.join(source.paths)}, {source.characters:,} characters"),

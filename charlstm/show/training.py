@@ -213,6 +213,9 @@ def conclude(ready: "Ready", finished: "Finished", plan: "Plan") -> None:
         scored = f", on {finished.scored:,}{part} characters" if finished.scored is not None else ""
         value = f"{loss:.4f} nats, {loss / math.log(2):.4f} bits per character (step {finished.best_step:,}{scored})"
         rows.append(("held-out", value))
+    last = plan.at(finished.step)
+    if finished.reason == "done" and last.fall is not None and ready.training.config.train.time is not None:
+        rows.append(("rate", f"fell from step {last.steps - last.fall:,} on (--steps {last.steps} --fall {last.fall})"))
     rows.append(("trained", f"{at.characters:,} characters in {spoken(at.seconds)}"))
     terminal.table(rows)
     plain = folder.parent == Path("checkpoints")

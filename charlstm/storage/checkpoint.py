@@ -74,10 +74,18 @@ class Standing:
     """Whether a step was undone because its loss or gradient was not finite, and the learning rate halved."""
     scored: int | None = None
     """How many characters of held-out text `best_loss` was measured on."""
+    abandoned: bool = False
+    """Whether the best weights come from a fall of the learning rate that was abandoned, because the run goes on for
+    longer: step `best_step` of this run has other weights."""
     plan: Mapping[str, Any] = field(default_factory=dict)
     """Length of the run, as written by `Plan.to_dict`."""
     machine: Mapping[str, Any] = field(default_factory=dict)
     """What computed the run, as described by `device.machine`."""
+
+    @property
+    def at_best(self) -> bool:
+        """Whether the weights at this step are the best ones."""
+        return self.best_step == self.step and not self.abandoned
 
 
 @dataclass(frozen=True)

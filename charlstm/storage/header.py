@@ -139,6 +139,7 @@ def _is_decisions(value: object) -> bool:
         and _is_positive(it.get("evaluate_every"))
         and (it.get("threads") is None or (_is_positive(it["threads"]) and it["threads"] <= MOST_THREADS))
         and isinstance(it.get("anew", False), bool)
+        and (it.get("fall") is None or (_is_positive(it["fall"]) and it["fall"] <= it["steps"]))
         for it in value
     )
     return fits and all(a["step"] < b["step"] for a, b in itertools.pairwise(value))
@@ -157,6 +158,7 @@ TRAINING = {
     "best_step": Entry(_or_none(is_count)),
     "halved": Entry(lambda value: isinstance(value, bool)),
     "scored": Entry(_or_none(is_count), None),
+    "abandoned": Entry(lambda value: isinstance(value, bool), False),
     "plan": _OBJECT,
     "machine": _OBJECT,
 }

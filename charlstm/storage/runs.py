@@ -48,13 +48,18 @@ class Run:
         return self.folder / "previous.safetensors"
 
     @property
+    def level(self) -> Path:
+        """The training state at which the learning rate began to fall, from which a longer run goes on."""
+        return self.folder / "level.safetensors"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object per line, one line per evaluation."""
         return self.folder / "metrics.jsonl"
 
     @property
     def _files(self) -> tuple[Path, ...]:
-        return self.best, self.last, self.previous, self.metrics
+        return self.best, self.last, self.previous, self.level, self.metrics
 
     def exists(self) -> bool:
         """Return whether any file of a run already exists here."""
@@ -123,11 +128,11 @@ class Run:
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise self._unwritable(error) from error
-        # The newest state, the one before it, the one being written, and the best weights.
-        missing = 4 * size - there - free
+        # The newest state, the one before it, the one being written, the one before the fall, and the best weights.
+        missing = 5 * size - there - free
         if missing > 0:
             raise InputOutputError(
-                f"{self.folder}: the run needs {4 * size / 1e6:,.0f} MB there, {missing / 1e6:,.0f} MB more than is "
+                f"{self.folder}: the run needs {5 * size / 1e6:,.0f} MB there, {missing / 1e6:,.0f} MB more than is "
                 "available; free some space, or choose another --checkpoints folder"
             )
 
@@ -158,6 +163,23 @@ class Run:
             durable.append(self.metrics, _lines(rows))
             rows.clear()
         checkpoints.save(self.last, last, keep=self.previous)
+
+    def save_level(self, state: Checkpoint) -> None:
+        """Write the state at which the learning rate begins to fall.
+
+        Raises:
+            InputOutputError: if it cannot be written.
+        """
+        checkpoints.save(self.level, state)
+
+    def load_level(self) -> Checkpoint | None:
+        """Return the state at which the learning rate began to fall; None if there is none, or it is damaged."""
+        if not self.level.exists():
+            return None
+        try:
+            return checkpoints.load(self.level)
+        except CharLSTMError:
+            return None
 
     def load_last(self) -> tuple[Checkpoint, CharLSTMError | None]:
         """Return the newest intact state, and what was wrong with a newer one.

@@ -1,5 +1,6 @@
 """Measures this machine, and turns a time budget into a number of steps and a network that fits it."""
 
+import functools
 import itertools
 import math
 import time
@@ -23,7 +24,7 @@ from charlstm.text.corpus import Corpus
 from charlstm.training import recipe
 from charlstm.training.clock import EVALUATION_SHARE, Deadline
 from charlstm.training.loop import Clock
-from charlstm.training.plan import Decision, Plan
+from charlstm.training.plan import Decision, Plan, fall
 from charlstm.training.recipe import Choice
 from charlstm.training.state import Training
 
@@ -92,15 +93,16 @@ def prepare(
             return min(rate * train.time * (1 - _RESERVE - EVALUATION_SHARE) / parameters, recipe.MAX_EPOCHS * length)
         return train.steps * each if train.steps is not None else (train.epochs or 0) * length
 
-    config, sizes = recipe.size(config, given, vocab_size, readable)
+    config, sizes = recipe.size(config, given, vocab_size, length, readable)
     characters = readable(weights.count(config.model, vocab_size))
     config, windows = recipe.window(config, given, length, characters / length)
+    config, tables = recipe.ngrams(config, given, length, characters / length)
     # Measured with the slowest settings, because dropout in turn depends on this measurement.
     slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
     training = training.adapted(slowest, corpus)
     timed = make(training, corpus, config.train, device_config, began)
     config, dropouts = recipe.dropout(config, given, vocab_size, timed.plan.steps / training.batches.windows)
-    return Prepared(training.adapted(config, corpus), timed, [*sizes, *dropouts, *paces, *windows], notes)
+    return Prepared(training.adapted(config, corpus), timed, [*sizes, *tables, *dropouts, *paces, *windows], notes)
 
 
 def choose_device(
@@ -166,7 +168,8 @@ def make(
     used = None if most is None or config.time is None else threads()
 
     def planned(steps: int, evaluations: int, part: int | None = None, *, whole: bool = False) -> Plan:
-        decision = Decision(step, steps, math.ceil(steps / evaluations), used, anew=True)
+        every = math.ceil(steps / evaluations)
+        decision = Decision(step, steps, every, used, anew=True, fall=fall(config, steps))
         return Plan((decision,), part, whole) if before is None else before.then(decision)
 
     if config.time is None:
@@ -198,6 +201,7 @@ def make(
         evaluation_seconds=measured,
         ending_seconds=ending,
         most_threads=most,
+        fall=functools.partial(fall, config),
     )
     return Timed(plan, clock)
 

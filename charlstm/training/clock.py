@@ -7,7 +7,7 @@ from collections.abc import Callable
 from charlstm.network.device import threads, use_threads
 from charlstm.network.threads import fastest
 from charlstm.training.loop import Clock
-from charlstm.training.plan import Decision, Plan
+from charlstm.training.plan import FALL_SHARE, Decision, Plan
 from charlstm.training.state import Training
 
 EVALUATION_SHARE = 0.1
@@ -17,6 +17,7 @@ _LOOKS = 50  # how often the length is checked during a run
 _SOONEST = 0.5  # least seconds between two checks, and before the first
 _SAVING = 0.3  # seconds at the end for the last save
 _NOTABLE = 0.02  # the least relative change in the remaining steps that is worth a decision
+_RESERVE = 0.015  # share of the remaining time that is left free when the rate begins to fall
 _LARGE = 1.1  # if more than this many times the planned steps fit, the estimate was wrong rather than rough
 _SLOWER = 1.5  # other thread counts are tried if a step takes this many times the least time
 _TRIAL_PAUSE = 10.0  # seconds before a trial of threads; doubled after each trial that changes nothing
@@ -35,6 +36,7 @@ class Deadline(Clock):
         evaluation_seconds: float,
         ending_seconds: float,
         most_threads: int | None = None,
+        fall: Callable[[int], int] = lambda steps: max(1, round(FALL_SHARE * steps)),
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the clock.
@@ -47,6 +49,7 @@ class Deadline(Clock):
             evaluation_seconds: how long one measurement is expected to take.
             ending_seconds: how long the additional last measurement, of all of the held-out text, takes.
             most_threads: the largest number of threads to try, or None if the number must not change.
+            fall: returns in how many steps the rate falls at the end of a run of this length.
             now: returns the time in seconds.
         """
         self._now = now
@@ -57,6 +60,7 @@ class Deadline(Clock):
         self._evaluation_seconds = evaluation_seconds
         self._ending_seconds = ending_seconds + _SAVING
         self._most_threads = most_threads
+        self._fall = fall
         self._taken: list[float] = []
         self._least = math.inf
         self._look = now() + self._pause
@@ -78,32 +82,64 @@ class Deadline(Clock):
     def decide(self, training: Training, plan: Plan, seconds: float) -> Decision | None:
         """Return the new length of the run and its threads, if they change at this step."""
         self._taken.append(seconds)
-        now = self._now()
-        holds = plan.at(training.step)
+        now, step = self._now(), training.step
+        holds = plan.at(step)
         left = self._end - now - self._ending_seconds - self._evaluation_seconds
-        if now < self._look and left > seconds and training.step < holds.steps:
+        if now < self._look and left > seconds and step < holds.steps and step != holds.begin:
             return None
         each = sum(self._taken) / len(self._taken)
         self._taken.clear()
         self._look = now + self._pause
         used = self._faster_threads(training, holds, each, now)
-        steps = self._length(training.step, holds, each, left)
-        if steps == holds.steps and used == holds.threads:
+        steps, fall = self._length(step, holds, each, left)
+        if (steps, fall, used) == (holds.steps, holds.fall, holds.threads):
             return None
         evaluations = max(1, min(self._evaluations, int(EVALUATION_SHARE * self._seconds / self._evaluation_seconds)))
         # The estimate was far too short, so the rate fell too early: continue from where it should have been.
         anew = steps > _LARGE * holds.steps
-        return Decision(training.step, steps, math.ceil(steps / evaluations), used, anew)
+        return Decision(step, steps, math.ceil(steps / evaluations), used, anew, fall)
 
-    def _length(self, step: int, holds: Decision, each: float, left: float) -> int:
-        """Return the run's length in steps, if each takes `each` seconds and `left` seconds remain."""
+    def _length(self, step: int, holds: Decision, each: float, left: float) -> tuple[int, int | None]:
+        """Return the length of the run and of the fall at its end, in steps.
+
+        Args:
+            step: where the run stands.
+            holds: what was decided last.
+            each: the seconds that a step takes.
+            left: the seconds that remain for steps, and for measurements before the last one.
+        """
         before_the_end = (holds.steps - step - 1) // holds.evaluate_every  # measurements, not counting the last one
         left -= max(0, before_the_end) * self._evaluation_seconds
-        steps = step + max(0, min(int(left / each), self._most_steps - step))
+        fitting = max(0, min(int(left / each), self._most_steps - step))
+        begin = holds.begin
+        if step >= holds.steps or begin is None or step > begin:
+            steps = self._falling(step, holds, fitting)
+            if steps <= _LARGE * holds.steps:
+                return steps, None if holds.fall is None else holds.fall + steps - holds.steps
+            return steps, self._fall(steps)
+        steps = step + fitting
+        if step < begin and steps > step and abs(steps - holds.steps) <= _NOTABLE * (holds.steps - step):
+            return holds.steps, holds.fall
+        fall = self._fall(steps)
+        if step < begin and step < steps - fall:
+            return steps, fall
+        # The fall begins here, unless there is clearly more time than it needs. A little of the time is left free, so
+        # that it stays one line even if the machine becomes slightly slower.
+        steps = step + max(min(1, fitting), int(fitting * (1 - _RESERVE)))
+        if steps - step > self._fall(steps) + _NOTABLE * (steps - step):
+            return steps, self._fall(steps)
+        return steps, steps - step
+
+    def _falling(self, step: int, holds: Decision, fitting: int) -> int:
+        """Return the length of a run whose rate falls already: another one only if the estimate was clearly wrong."""
         if step >= holds.steps:  # the rate has fallen to zero: a few more steps would teach nothing
-            return steps if steps > _LARGE * holds.steps else holds.steps
-        notable = steps == step or abs(steps - holds.steps) > _NOTABLE * (holds.steps - step)
-        return steps if notable else holds.steps
+            return step + fitting if step + fitting > _LARGE * holds.steps else holds.steps
+        remaining = holds.steps - step
+        if fitting < remaining:
+            return step + fitting
+        more = fitting - remaining
+        clearly = more > (_LARGE - 1) * remaining and more > 3 * _RESERVE * (holds.fall or 0)
+        return step + int(fitting * (1 - _RESERVE)) if clearly else holds.steps
 
     def _faster_threads(self, training: Training, holds: Decision, each: float, now: float) -> int | None:
         """Return the number of threads from here on; others are tried if steps became slow or not all are used."""

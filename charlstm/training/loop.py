@@ -121,6 +121,8 @@ class _Loop:
             if ends:
                 yield self._finished("done")
                 return
+            if training.step == holds.begin and training.step > 0:
+                keeper.save_level()
             decision, stopped = yield from self._step(holds)
             if decision is not None:
                 keeper.plan = keeper.plan.then(decision)
@@ -213,7 +215,7 @@ class _Loop:
 @contextlib.contextmanager
 def _best_model(training: Training, run: runs.Run) -> Iterator[CharLSTM]:
     """Give out the model with the best weights, as its file has them."""
-    if training.at.best_step == training.step:
+    if training.at.at_best:
         with training.finished() as model:
             yield model
     else:
@@ -266,6 +268,18 @@ class Keeper:
             self._failures.append(Unsaved(training.step, str(error)))
         self._saved = time.monotonic()
 
+    def save_level(self) -> None:
+        """Keep the state at which the learning rate begins to fall, from which a longer run goes on."""
+        training = self._training
+        training.settle()
+        training.at = dataclasses.replace(training.at, seconds=self.seconds())
+        checkpoint = _checkpoint(training, self._corpus, self.plan, with_state=True)
+        try:
+            if training.group.first:
+                self._run.save_level(checkpoint)
+        except InputOutputError as error:
+            self._failures.append(Unsaved(training.step, str(error)))
+
     def know(self, loss: float) -> None:
         """Record the loss on all of the held-out text in the checkpoint of the best weights."""
         if self._training.group.first:
@@ -288,6 +302,7 @@ def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: Score, se
         at,
         best_loss=score.loss if improved else at.best_loss,
         best_step=at.step if improved else at.best_step,
+        abandoned=at.abandoned and not improved,
         misses=0 if improved else at.misses + 1,
         scored=score.characters,
         nats_since_row=0.0,
@@ -328,7 +343,7 @@ def _checkpoint(training: Training, corpus: Corpus, plan: Plan, *, with_state: b
         tokenizer=corpus.tokenizer,
         source=corpus.source,
         step=training.step,
-        val_loss=training.at.best_loss if training.at.best_step == training.step else None,
+        val_loss=training.at.best_loss if training.at.at_best else None,
         tensors=training.tensors() if with_state else training.weights(),
         training=state,
         unknown=training.unknown if with_state else {},

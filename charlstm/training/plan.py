@@ -12,6 +12,11 @@ from typing import Any
 
 from charlstm.config import TrainConfig
 
+FALL_SHARE = 0.4
+"""Share of a run in which the learning rate falls, unless the user gives a number of steps."""
+_RISE = 40  # steps in which the learning rate rises, unless the user gives a share of the run
+_RISE_SHARE = 0.1  # of a short run, at most
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -27,6 +32,14 @@ class Decision:
     """Processor threads; None if the clock does not choose them."""
     anew: bool = False
     """Whether the learning rate is from here on that of a run that had this length from the start."""
+    fall: int | None = None
+    """Steps at the end in which the learning rate falls to zero; None in runs of older versions, whose rate falls as
+    half a cosine from its peak on."""
+
+    @property
+    def begin(self) -> int | None:
+        """The step at which the learning rate begins to fall, if that is a step of its own."""
+        return None if self.fall is None else self.steps - self.fall
 
 
 @dataclass(frozen=True)
@@ -45,9 +58,9 @@ class Plan:
     """Whether the best weights are scored on all of the held-out text at the end, if measurements read a part."""
 
     @classmethod
-    def of_steps(cls, steps: int, evaluate_every: int) -> "Plan":
+    def of_steps(cls, steps: int, evaluate_every: int, fall: int | None = None) -> "Plan":
         """Return the plan of a run whose length is fixed."""
-        return cls((Decision(0, steps, evaluate_every),))
+        return cls((Decision(0, steps, evaluate_every, fall=fall),))
 
     @property
     def steps(self) -> int:
@@ -80,27 +93,65 @@ class Plan:
         return cls(decisions, values.get("part"), values.get("whole", False))
 
 
+def fall(config: TrainConfig, steps: int) -> int:
+    """Return in how many steps the learning rate falls to zero at the end of a run of this length."""
+    return min(steps, max(1, round(FALL_SHARE * steps)) if config.fall is None else config.fall)
+
+
 def learning_rate(config: TrainConfig, step: int, plan: Plan) -> float:
-    """Return the learning rate of an update: a linear rise over `warmup`, then half a cosine down to zero.
+    """Return the learning rate of an update: it rises, stays level, and falls to zero in a line at the end.
 
-    If a decision changes the length of the run, the rate continues from its current value and reaches zero at the new
-    end.
+    Only the beginning of the fall depends on the length of the run (Hägele et al. 2024, "Scaling laws and
+    compute-optimal training beyond fixed training durations"). If a decision changes the length during the fall, the
+    rate continues from its current value and reaches zero at the new end. A plan of an older version has half a cosine
+    instead, from the end of the rise on.
     """
-    rise, anchor, fallen, steps = 1, 1, 0.0, 1
-
-    def share(at: int) -> float:
-        """Return how far the rate has fallen at a step, from 0 to 1."""
-        return fallen + (1 - fallen) * (at - anchor) / max(1, steps - anchor)
-
+    rise, shape = 1, _Shape(0, 0.0, 1, line=True)
     for number, decision in enumerate(plan.decisions):
         if decision.step > step:
             break
         if number == 0 or decision.anew or decision.step < rise:
-            rise = max(1, round(config.warmup * decision.steps))
-            anchor, fallen = rise, 0.0
-        elif decision.steps != steps:
-            anchor, fallen = decision.step, share(decision.step)
-        steps = decision.steps
+            rise = _rise(config, decision.steps)
+            begin = rise if decision.begin is None else max(rise, decision.begin)
+            shape = _Shape(begin, 0.0, decision.steps, line=decision.begin is not None)
+        else:
+            shape = shape.changed(decision)
     if step < rise:
         return config.learning_rate * (step + 1) / rise
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share(step)))
+    return config.learning_rate * shape.at(step)
+
+
+def _rise(config: TrainConfig, steps: int) -> int:
+    """Return in how many steps the learning rate rises to its peak."""
+    if config.warmup is not None:
+        return max(1, round(config.warmup * steps))
+    return max(1, min(_RISE, int(_RISE_SHARE * steps)))
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """The fall of the rate from a step on."""
+
+    begin: int
+    fallen: float
+    """How far it has fallen at `begin`, from 0 to 1."""
+    steps: int
+    line: bool
+    """Whether it falls in a line, rather than as half a cosine."""
+
+    def _fallen(self, step: int) -> float:
+        passed = max(0, step - self.begin)
+        return self.fallen + (1 - self.fallen) * passed / max(1, self.steps - self.begin)
+
+    def at(self, step: int) -> float:
+        """Return the share of the peak at a step."""
+        fallen = self._fallen(step)
+        return 1 - fallen if self.line else 0.5 * (1 + math.cos(math.pi * fallen))
+
+    def changed(self, decision: Decision) -> "_Shape":
+        """Return what follows from a decision that changes the length on the way."""
+        if decision.begin is not None and decision.step <= self.begin:
+            return dataclasses.replace(self, begin=max(decision.step, decision.begin), steps=decision.steps)
+        if decision.steps == self.steps:
+            return self
+        return dataclasses.replace(self, begin=decision.step, fallen=self._fallen(decision.step), steps=decision.steps)

@@ -14,10 +14,19 @@ from charlstm.network import weights
 
 MAX_EPOCHS = 30.0
 """Passes over the text after which a run with a time limit can gain nothing more."""
-_SHAPES = ((1, 256), (1, 384), (1, 512), (1, 640), (1, 768), (2, 512), (2, 640), (2, 768), (2, 1024))
-_CHARACTERS_PER_PARAMETER = {1: 1.25, 2: 2.0}  # characters per parameter that a run should read, by number of layers
+_SHAPES = (
+    *((1, units) for units in (128, 192, 256, 320, 384, 448, 512, 640, 768)),
+    *((2, units) for units in (512, 640, 768, 1024)),
+)
+_CHARACTERS_PER_PARAMETER = {1: 3.0, 2: 3.0}  # characters per parameter that a run should read, by number of layers
+_FEW_EPOCHS = 3.0  # a run that reads its text less often should read more: what is new teaches more
 _LEAST_WINDOWS = 32  # per epoch
 _FEWEST_STREAMS, _MOST_STREAMS = 4, 32
+_ORDERS = ((3.0, 4), (1.0, 5), (0.0, 6))  # from this many epochs on, the highest order of n-grams
+_HALF_DROPPED = 4.0  # epochs with which half of the n-grams are dropped
+_MOST_DROPPED = 0.9
+_IDS_PER_ROW = 7  # of the training text, for each row of the table of n-grams
+_LEAST_ROWS, _MOST_ROWS = 2**12, 2**19
 _FEW, _MANY = 5.0, 30.0  # weighted epochs: dropout is lowest up to the first number, and highest from the second
 _REFERENCE_PARAMETERS = 1.24e6  # 1 x 512
 _LONG_RUN, _LONG_WINDOW = 10.0, 128  # from this many epochs on, the window has this length
@@ -57,7 +66,7 @@ def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunCon
         _choice(
             "rate",
             f"{train.learning_rate:g}",
-            "the highest of the run; it rises at first, then falls to zero as half a cosine",
+            "the highest of the run; it rises in the first steps, and falls to zero at the end",
             {"learning_rate"},
             given,
             matters=False,
@@ -83,7 +92,7 @@ def window(config: RunConfig, given: Collection[str], length: int, epochs: float
 
 
 def size(
-    config: RunConfig, given: Collection[str], vocab_size: int, readable: Callable[[int], float]
+    config: RunConfig, given: Collection[str], vocab_size: int, length: int, readable: Callable[[int], float]
 ) -> tuple[RunConfig, list[Choice]]:
     """Choose the number and size of the layers: the largest network for which the run can read enough text.
 
@@ -91,6 +100,7 @@ def size(
         config: the settings, given or default.
         given: the names of the settings that the user set; these are not changed.
         vocab_size: number of ids of the tokenizer.
+        length: ids of the training text.
         readable: given a number of parameters, returns how many characters the run can read.
     """
     model = config.model
@@ -100,13 +110,34 @@ def size(
     )
     candidates = list(dict.fromkeys(dataclasses.replace(model, **shape) for shape in shapes))
     candidates.sort(key=lambda candidate: weights.count(candidate, vocab_size))
-    fed = [candidate for candidate in candidates if _feeds(candidate, vocab_size, readable)]
+    fed = [candidate for candidate in candidates if _feeds(candidate, vocab_size, length, readable)]
     chosen = fed[-1] if fed else candidates[0]
     count = weights.count(chosen, vocab_size)
     reason = f"{_millions(readable(count))} characters to read for {_millions(count)} weights"
     value = f"{chosen.num_layers} x {chosen.hidden_size}"
     choice = _choice("size", value, reason, {"num_layers", "hidden_size"}, given)
     return dataclasses.replace(config, model=chosen), [choice]
+
+
+def ngrams(config: RunConfig, given: Collection[str], length: int, epochs: float) -> tuple[RunConfig, list[Choice]]:
+    """Choose the n-grams that are inputs, for a run of `epochs` passes over a training text of `length` ids.
+
+    The more often a text is read, the more of its long n-grams are learnt by heart: then short ones help, and most of
+    them are dropped at each step. A text that is not read to its end once gives long ones too.
+    """
+    model = config.model
+    if "ngrams" in given and model.ngrams < 2:
+        return config, [Choice("n-grams", "none", "as given", matters=False)]
+    kept = 1 / (1 + (epochs / _HALF_DROPPED) ** 1.5)
+    values: dict[str, Any] = {
+        "ngrams": next(order for least, order in _ORDERS if epochs >= least),
+        "ngram_rows": min(_MOST_ROWS, max(_LEAST_ROWS, 2 ** math.ceil(math.log2(max(1, length) / _IDS_PER_ROW)))),
+        "ngram_dropout": round(min(_MOST_DROPPED, 1 - kept), 2),
+    }
+    model = dataclasses.replace(model, **{name: value for name, value in values.items() if name not in given})
+    reason = f"vectors for what was just read, in {model.ngram_rows:,} rows, {model.ngram_dropout:.0%} of them dropped"
+    choice = _choice("n-grams", f"2 to {model.ngrams}", reason, set(values), given)
+    return dataclasses.replace(config, model=model), [choice]
 
 
 def dropout(
@@ -139,9 +170,12 @@ def _choice(
     )
 
 
-def _feeds(model: ModelConfig, vocab_size: int, readable: Callable[[int], float]) -> bool:
+def _feeds(model: ModelConfig, vocab_size: int, length: int, readable: Callable[[int], float]) -> bool:
+    """Return whether a run can read enough characters for each weight of this network."""
     count = weights.count(model, vocab_size)
-    return readable(count) >= _CHARACTERS_PER_PARAMETER[min(model.num_layers, 2)] * count
+    characters = readable(count)
+    more: float = max(1.0, (_FEW_EPOCHS * length / max(characters, 1.0)) ** 0.7)
+    return characters >= more * _CHARACTERS_PER_PARAMETER[min(model.num_layers, 2)] * count
 
 
 def _millions(number: float) -> str:

@@ -224,12 +224,19 @@ def resume(order: Order, given: Mapping[str, Any]) -> Ready | None:
     if damaged is not None and group.first:
         notes.append(f"{damaged}: going on from the state before it, step {checkpoint.step:,}")
     config = _changed(checkpoint.config, given, _CHANGEABLE, "--resume")
+    newest = checkpoint.step
+    if order.length_asked or _of_other_length(config, checkpoint.config):
+        checkpoint, standing = _before_the_fall(run, checkpoint, standing)
+        if checkpoint.step < newest:
+            notes.append(f"going on from step {checkpoint.step:,}, at which the learning rate began to fall")
     corpus = _same_text(order, config, checkpoint)
     device, of_device = _same_device(standing, order)
     training = Training(config, corpus, device, group)
     training.restore(checkpoint)
     timed = _going_on(order, training, corpus, checkpoint.config, standing)
     steps = timed.plan.steps
+    if newest >= steps and training.step < newest:
+        raise UsageError(f"the run is at step {newest:,} already; train it further with more --steps, or --time")
     if training.step >= steps and training.at.row_step == training.step:
         if group.restarts:
             return None
@@ -266,6 +273,30 @@ def _last_state(run: Run) -> tuple[Checkpoint, Standing, Exception | None]:
     return checkpoint, checkpoint.training, damaged
 
 
+def _before_the_fall(run: Run, checkpoint: Checkpoint, standing: Standing) -> tuple[Checkpoint, Standing]:
+    """Return the state from which a run goes on that is given another length, and where it stands.
+
+    The fall ends a run: at the peak rate its weights would first get worse again. From the state at its beginning, the
+    run goes on as if it had been longer from the start.
+    """
+    holds = Plan.from_dict(standing.plan).at(standing.step)
+    if holds.begin is None or standing.step <= holds.begin:
+        return checkpoint, standing
+    level = run.load_level()
+    if level is None or level.training is None or level.step != holds.begin:
+        return checkpoint, standing
+    before = dataclasses.replace(
+        level.training,
+        plan=standing.plan,
+        seconds=standing.seconds,
+        best_loss=standing.best_loss,
+        best_step=standing.best_step,
+        scored=standing.scored,
+        abandoned=standing.best_step is not None and standing.best_step > level.step,
+    )
+    return dataclasses.replace(level, training=before), before
+
+
 def _same_text(order: Order, config: RunConfig, checkpoint: Checkpoint) -> Corpus:
     """Return the text that a run was started with, from the user's paths or from where it was.
 
@@ -290,7 +321,7 @@ def _going_on(order: Order, training: Training, corpus: Corpus, before: RunConfi
     """Return the plan of a resumed run: its own, or a new one if the user gave it another length."""
     plan = Plan.from_dict(standing.plan)
     config, old = training.config.train, before.train
-    if any(getattr(config, key) != getattr(old, key) for key in LENGTHS) or order.length_asked:
+    if order.length_asked or _of_other_length(training.config, before):
         return calibration.make(training, corpus, config, order.device, order.began, plan)
     holds = plan.at(training.step)
     changed = dataclasses.replace(holds, step=training.step)
@@ -301,6 +332,11 @@ def _going_on(order: Order, training: Training, corpus: Corpus, before: RunConfi
     if dataclasses.replace(changed, step=holds.step) != holds:
         plan = plan.then(changed)
     return Timed(plan, Clock())
+
+
+def _of_other_length(config: RunConfig, before: RunConfig) -> bool:
+    """Return whether two configurations give a run different lengths."""
+    return any(getattr(config.train, key) != getattr(before.train, key) for key in LENGTHS)
 
 
 def _changed(config: RunConfig, given: Mapping[str, Any], changeable: set[str], option: str) -> RunConfig:

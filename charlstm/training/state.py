@@ -86,9 +86,8 @@ class Training:
             fused=True,
         )
         self._dense = weights
-        self._table = None if self.model.ngrams is None else RowAdagrad(self.model.ngrams.weight)
         self._exact: torch.Tensor | None = None
-        self.state = self.model.zero_state(own)
+        self._begin()
         self.at = Standing()
         """Where the run stands."""
         self.unknown: Mapping[str, Any] = {}
@@ -104,8 +103,15 @@ class Training:
         if self.step or fixed[0] != fixed[1]:
             return Training(config, corpus, self.device, self.group)
         self.batches = _batches(config, corpus)
-        self.config, self.model.config = config, config.model
+        self.config = config
+        self.model.use_ngrams(config.model, corpus.tokenizer)
+        self._begin()
         return self
+
+    def _begin(self) -> None:
+        """Set what depends on the table of n-grams to what it is before the first step."""
+        self._table = None if self.model.ngrams is None else RowAdagrad(self.model.ngrams.weight)
+        self.state = self.model.zero_state(self._rows.stop - self._rows.start)
 
     @property
     def step(self) -> int:
@@ -322,8 +328,13 @@ def _batches(config: RunConfig, corpus: Corpus) -> Batches:
 
 
 def _fixed(config: RunConfig) -> RunConfig:
-    """Return a configuration reset to its defaults, except for what shapes the model, its optimizer and its streams."""
-    model = dataclasses.replace(config.model, dropout=0.0, recurrent_dropout=0.0, ngram_dropout=0.0)
+    """Return a configuration reset to its defaults, except for what shapes the matrices, their moments and the streams.
+
+    The table of n-grams begins empty, and can be made again.
+    """
+    model = dataclasses.replace(
+        config.model, dropout=0.0, recurrent_dropout=0.0, ngrams=0, ngram_rows=2**15, ngram_dropout=0.0
+    )
     defaults = TrainConfig()
     changeable = {
         name: getattr(defaults, name)

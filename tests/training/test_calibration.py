@@ -37,7 +37,7 @@ def test_a_bf16_that_fails_falls_back_to_fp32(corpus: Corpus, monkeypatch: pytes
 def test_plans(corpus: Corpus) -> None:
     training, device = Training(config(), corpus, CPU), DeviceConfig(threads=1)
     given = TrainConfig(steps=101, evaluations=10)
-    assert plans.make(training, corpus, given, device, 0.0).plan == Plan((Decision(0, 101, 11, anew=True),))
+    assert plans.make(training, corpus, given, device, 0.0).plan == Plan((Decision(0, 101, 11, anew=True, fall=40),))
     windows = training.batches.windows
     given = TrainConfig(epochs=2.5, evaluations=1)
     assert plans.make(training, corpus, given, device, 0.0).plan.steps == math.ceil(2.5 * windows)

@@ -1,13 +1,17 @@
 """The clock of a run, told what time it is by a simulated machine."""
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
+from charlstm.config import TrainConfig
 from charlstm.training.clock import Deadline
-from charlstm.training.plan import Decision, Plan
+from charlstm.training.plan import Decision, Plan, fall, learning_rate
 from charlstm.training.state import Training
+
+CONFIG = TrainConfig(steps=1, learning_rate=1.0)
 
 
 @dataclass
@@ -37,7 +41,8 @@ class Machine:
             ending_seconds=0.0,
             now=lambda: self.now,
         )
-        began, row, plan = self.now, 0, Plan.of_steps(self.planned, max(1, self.planned // 10))
+        began, row = self.now, 0
+        plan = Plan.of_steps(self.planned, max(1, self.planned // 10), fall(CONFIG, self.planned))
         while True:
             holds = plan.at(self.step)
             ends = self.step >= holds.steps
@@ -67,10 +72,37 @@ def test_a_run_uses_its_time_however_wrong_the_estimate_was(planned: int) -> Non
     assert len(machine.decisions) <= 60
 
 
-def test_a_right_estimate_is_left_alone() -> None:
+def test_a_right_estimate_is_left_alone_until_the_rate_falls() -> None:
     machine = Machine(60.0, 596)
-    assert machine.run(lambda _: 0.1) == Plan.of_steps(596, 59)
+    plan = machine.run(lambda _: 0.1)
+    assert plan.steps == pytest.approx(596, rel=0.01)
+    assert [decision.step for decision in machine.decisions] == [596 - fall(CONFIG, 596)]
     assert machine.measured <= 11
+
+
+@pytest.mark.parametrize("planned", [60, 600, 6000])
+@pytest.mark.parametrize("factor", [0.3, 0.9, 1.0, 1.2, 4.0])
+@pytest.mark.parametrize("when", [10.0, 30.0, 45.0])
+def test_the_rate_falls_to_zero_in_time(planned: int, factor: float, when: float) -> None:
+    """Whatever the estimate was, and however the speed changes: a level part, and a fall that ends at zero."""
+    machine = Machine(60.0, planned)
+    plan = machine.run(lambda at: 0.02 if at < when else 0.02 * factor)
+    assert 100 + 0.93 * 60 < machine.now <= 100 + 61
+    rates = [learning_rate(CONFIG, step, plan) for step in range(machine.step)]
+    assert rates[-1] < 0.02
+    level = [step for step, rate in enumerate(rates) if rate == 1]
+    assert len(level) > 0.3 * machine.step
+    assert max(a - b for a, b in itertools.pairwise(rates)) < 0.1
+
+
+def test_a_steady_run_can_be_had_again_from_two_numbers() -> None:
+    machine = Machine(60.0, 900)
+    plan = machine.run(lambda _: 0.1)
+    last = plan.decisions[-1]
+    assert last.fall is not None
+    again = Plan.of_steps(last.steps, 1, fall(TrainConfig(steps=last.steps, fall=last.fall), last.steps))
+    for step in range(last.steps):
+        assert learning_rate(CONFIG, step, plan) == learning_rate(CONFIG, step, again)
 
 
 @pytest.mark.parametrize("factor", [10, 0.1])

@@ -4,7 +4,7 @@ import math
 import pytest
 
 from charlstm.config import TrainConfig
-from charlstm.training.plan import Decision, Plan, learning_rate
+from charlstm.training.plan import Decision, Plan, fall, learning_rate
 
 CONFIG = TrainConfig(steps=1, learning_rate=1.0, warmup=0.1)
 
@@ -43,6 +43,50 @@ def test_decisions_that_change_nothing_but_threads_change_no_rate() -> None:
     assert rates(Decision(0, 100, 10, 2), Decision(55, 100, 10, 1)) == rates(Decision(0, 100, 10))
 
 
+def test_a_rate_rises_stays_level_and_falls_in_a_line() -> None:
+    """By hand: 10 steps up, 50 level, 40 down."""
+    found = rates(Decision(0, 100, 10, fall=40))
+    assert found[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert found[10:61] == [1.0] * 51
+    assert found[60:] == pytest.approx([1 - step / 40 for step in range(41)])
+
+
+def test_another_length_on_the_level_moves_only_the_fall() -> None:
+    found = rates(Decision(0, 100, 10, fall=40), Decision(50, 200, 10, fall=80))
+    assert found[10:121] == [1.0] * 111
+    assert found[120:] == pytest.approx([1 - step / 80 for step in range(81)])
+    assert rates(Decision(0, 100, 10, fall=40), Decision(50, 70, 10, fall=20))[49:] == pytest.approx(
+        [1.0] + [1 - step / 20 for step in range(21)]
+    )
+
+
+def test_another_length_in_the_fall_bends_the_line() -> None:
+    """By hand: at step 80 of 100 half of the fall of 40 is done; the rest takes 10 steps, or 60."""
+    short = rates(Decision(0, 100, 10, fall=40), Decision(80, 90, 10, fall=30))
+    assert short[80:] == pytest.approx([0.5 * (1 - step / 10) for step in range(11)])
+    long = rates(Decision(0, 100, 10, fall=40), Decision(80, 140, 10, fall=80))
+    assert long[80:] == pytest.approx([0.5 * (1 - step / 60) for step in range(61)])
+
+
+def test_a_run_that_goes_on_from_before_its_fall_goes_on_at_the_peak() -> None:
+    found = rates(Decision(0, 100, 10, fall=40), Decision(60, 200, 10, anew=True, fall=80))
+    assert found[20:121] == [1.0] * 101
+
+
+def test_the_rise_does_not_depend_on_the_length() -> None:
+    for steps in (400, 1000, 100_000):
+        options = TrainConfig(steps=steps, learning_rate=1.0)
+        found = [learning_rate(options, step, Plan.of_steps(steps, 10, fall(options, steps))) for step in range(50)]
+        assert found == pytest.approx([min(1, (step + 1) / 40) for step in range(50)])
+
+
+def test_the_length_of_the_fall() -> None:
+    assert fall(TrainConfig(steps=1), 1000) == 400
+    assert fall(TrainConfig(steps=1, fall=30), 1000) == 30
+    assert fall(TrainConfig(steps=1, fall=30), 10) == 10
+    assert fall(TrainConfig(steps=1), 1) == 1
+
+
 def test_what_holds_at_a_step() -> None:
     plan = Plan.of_steps(100, 10).then(Decision(20, 120, 12)).then(Decision(40, 90, 9))
     assert [plan.at(step).steps for step in (0, 19, 20, 39, 40, 99)] == [100, 100, 120, 120, 90, 90]
@@ -51,7 +95,7 @@ def test_what_holds_at_a_step() -> None:
 
 
 def test_a_plan_survives_json() -> None:
-    plan = Plan((Decision(0, 100, 10, 2), Decision(40, 90, 9, 1, anew=True)), part=5000, whole=True)
+    plan = Plan((Decision(0, 100, 10, 2), Decision(40, 90, 9, 1, anew=True, fall=36)), part=5000, whole=True)
     assert Plan.from_dict(plan.to_dict()) == plan
     assert Plan.from_dict(plan.to_dict() | {"decisions": [{"step": 0, "steps": 5, "evaluate_every": 1, "new": 1}]})
 

@@ -1,12 +1,16 @@
 """How a run begins, as the library says it: nothing is printed, nothing is written before it is claimed."""
 
+import dataclasses
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.errors import UsageError
+from charlstm.storage import checkpoint as checkpoints
+from charlstm.storage.checkpoint import Checkpoint
 from charlstm.storage.runs import Run
 from charlstm.training import start
 from charlstm.training.records import Finished
@@ -73,3 +77,75 @@ def test_a_model_is_built_once(order: Order, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(state, "CharLSTM", Counted)
     start.new(order, config(time=20.0), GIVEN | {"num_layers"})
     assert len(built) == 1
+
+
+def trained(order: Order, stop_at: int | None = None, **options: object) -> Checkpoint:
+    """Train with n-grams, so that dropout would change if it followed the length, and return the last state."""
+    given = GIVEN | {"num_layers", "ngrams", "ngram_rows", "dropout", "recurrent_dropout", "ngram_dropout"}
+    model = ModelConfig(hidden_size=8, embedding_size=8, ngrams=3, ngram_rows=64)
+    settings = RunConfig(
+        text=TextConfig(),
+        model=model,
+        train=TrainConfig(batch_size=4, seq_length=16, evaluations=2, **options),  # type: ignore[arg-type]
+    )
+    ready = start.new(order, settings, given)
+    ready.claim()
+    list(ready.records(lambda: ready.training.step == stop_at))
+    return checkpoints.load(order.run.last)
+
+
+def test_a_finished_run_that_gets_more_steps_is_as_if_it_had_had_them_from_the_start(order: Order) -> None:
+    """It goes on from where its rate began to fall; the better of the two falls is kept."""
+    trained(order, steps=400)
+    first = checkpoints.load(order.run.best)
+    assert first.val_loss is not None
+    assert checkpoints.load(order.run.level).step == 240
+    longer = dataclasses.replace(order, length_asked=True)
+    again = start.resume(longer, {"steps": 700})
+    assert again is not None
+    assert again.training.step == 240
+    assert "at which the learning rate began to fall" in again.notes[0]
+    again.claim()
+    *_, finished = again.records()
+    assert isinstance(finished, Finished)
+    assert finished.step == 700
+    assert finished.best_loss is not None
+    assert finished.best_loss <= first.val_loss
+    assert checkpoints.load(order.run.best).val_loss == finished.best_loss
+    whole = trained(dataclasses.replace(order, run=Run(order.run.folder.parent / "whole")), steps=700)
+    ours = checkpoints.load(order.run.last)
+    for name, tensor in whole.tensors.items():
+        assert np.array_equal(tensor, ours.tensors[name]), name
+
+
+def test_a_run_that_was_stopped_in_its_fall_goes_on_falling(order: Order) -> None:
+    trained(order, stop_at=300, steps=400)
+    again = start.resume(order, {})
+    assert again is not None
+    assert again.training.step == 300
+    again.claim()
+    list(again.records())
+    whole = trained(dataclasses.replace(order, run=Run(order.run.folder.parent / "whole")), steps=400)
+    ours = checkpoints.load(order.run.last)
+    for name, tensor in whole.tensors.items():
+        assert np.array_equal(tensor, ours.tensors[name]), name
+
+
+def test_a_run_is_not_made_shorter_by_going_back_to_before_its_fall(order: Order) -> None:
+    trained(order, steps=400)
+    for steps in (300, 400):
+        with pytest.raises(UsageError, match=r"step 400"):
+            start.resume(dataclasses.replace(order, length_asked=True), {"steps": steps})
+
+
+def test_the_best_weights_of_an_abandoned_fall_stay_the_best_until_they_are_beaten(order: Order) -> None:
+    trained(order, steps=400)
+    best = order.run.best.read_bytes()
+    again = start.resume(dataclasses.replace(order, length_asked=True), {"steps": 900, "evaluations": 100})
+    assert again is not None
+    again.claim()
+    list(again.records(lambda: again.training.step >= 260))  # measured at the peak rate, which is worse
+    assert order.run.best.read_bytes() == best
+    at = checkpoints.load(order.run.last).training
+    assert at is not None
+    assert (at.best_step, at.abandoned) == (400, True)

@@ -244,11 +244,6 @@ class ModelConfig(Settings):
         below=1,
     )
 
-    tied: bool = option(
-        False,
-        "Share the rows of the output with the embedding, which spares large vocabularies most of their weights.",
-        adapts="from 1,000 characters on",
-    )
     ngrams: int = option(
         0,
         "Highest order of the n-grams that are inputs beside the character, from 2 on; 0: none, the plain recurrence.",

@@ -6,7 +6,6 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from charlstm.config import ModelConfig
@@ -62,10 +61,7 @@ class CharLSTM(nn.Module):
             recurrence(config.cell, config.embedding_size + (size if number else 0), size)
             for number in range(config.num_layers)
         )
-        outputs = config.num_layers * size
-        self.output: nn.Module = nn.Linear(outputs, alphabet.vocab_size)
-        if config.tied:
-            self.output = Tied(self.embedding, outputs)
+        self.output = nn.Linear(config.num_layers * size, alphabet.vocab_size)
         if initialise:
             self._initialise(alphabet.unknown_id)
             self.pin()
@@ -119,9 +115,8 @@ class CharLSTM(nn.Module):
                 weight.zero_()
             if cell.keep_gate == "f":
                 b_ih[self._rows("f")] = 1  # torch adds two biases: the first one gets the whole value
-        if isinstance(self.output, nn.Linear):
-            nn.init.xavier_uniform_(self.output.weight)
-        self.output.get_parameter("bias").zero_()
+        nn.init.xavier_uniform_(self.output.weight)
+        self.output.bias.zero_()
         if unknown_id is not None:
             self.embedding.weight[unknown_id] = 0
 
@@ -133,7 +128,7 @@ class CharLSTM(nn.Module):
             counts: how often each id occurs, (V,); one that never does counts as half a time.
         """
         frequencies = np.maximum(counts, 0.5) / max(1, counts.sum())
-        self.output.get_parameter("bias").copy_(torch.from_numpy(np.log(frequencies)))
+        self.output.bias.copy_(torch.from_numpy(np.log(frequencies)))
 
     @torch.no_grad()
     def chrono(self, longest: int) -> None:
@@ -176,7 +171,7 @@ class CharLSTM(nn.Module):
 
     def zero_state(self, streams: int) -> State:
         """Return the state at the beginning of a text."""
-        zeros = self.embedding.weight.new_zeros(1, streams, self.config.hidden_size)
+        zeros = self.output.weight.new_zeros(1, streams, self.config.hidden_size)
         state: State = [(zeros, zeros) if CELLS[self.config.cell].has_c else (zeros,) for _ in self.layers]
         if self.ngrams is not None:
             state.append((zeros.new_zeros(1, streams, self.config.ngrams - 1, dtype=torch.int64),))
@@ -201,8 +196,7 @@ class CharLSTM(nn.Module):
             after.append(after_layer)
             last = len(outputs) == self.config.num_layers - 1
             outputs.append(self._drop(output, self.config.dropout / (1 if last else 2)))
-        logits: Tensor = self.output(torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0])
-        return logits, after + recent
+        return self.output(torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]), after + recent
 
     def _embed(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the input of the layers, (T, N, E), and the last entry of the state after the window, if any."""
@@ -245,25 +239,6 @@ class CharLSTM(nn.Module):
         rows, streams = self._dealt or (slice(None), outputs.shape[1])
         mask = outputs.new_empty(1, streams, outputs.shape[2]).bernoulli_(1 - rate)[:, rows] / (1 - rate)  # (1, N, H)
         return outputs * mask
-
-
-class Tied(nn.Module):
-    """The output layer whose rows are those of the embedding (Press & Wolf 2017; Inan et al. 2017).
-
-    With thousands of characters, rows of its own would have most of the network's weights and do most of its work.
-    """
-
-    def __init__(self, embedding: nn.Embedding, inputs: int) -> None:
-        """Project `inputs` values to the width of the embedding; scores are small before anything is learnt."""
-        super().__init__()
-        self.project = nn.Parameter(torch.empty(embedding.embedding_dim, inputs))
-        nn.init.xavier_uniform_(self.project, gain=0.1)
-        self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
-        self._rows = [embedding]  # in a list, so that its weights are not counted and saved twice
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        """Return the logits, (..., V)."""
-        return F.linear(F.linear(outputs, self.project), self._rows[0].weight, self.bias)
 
 
 def joined(states: Sequence[State]) -> State:

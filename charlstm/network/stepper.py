@@ -21,7 +21,6 @@ from charlstm.network.weights import (
     EMBEDDING,
     OUTPUT,
     OUTPUT_BIAS,
-    PROJECT,
     W_CH,
     W_HH,
     W_IH,
@@ -95,8 +94,7 @@ class Stepper:
                 )
             )
             self._hidden_size = w_hh.shape[1]
-        output = embedding @ weights[PROJECT] if config.tied else weights[OUTPUT]
-        self._output = output.T  # (LH, V)
+        self._output = weights[OUTPUT].T  # (LH, V)
         self._output_bias = weights[OUTPUT_BIAS]
         self._paces: dict[int | None, blas.Pace] = {}
 

@@ -22,8 +22,6 @@ W_CH = "weight_ch_l0"
 """(3 H,): the peephole weights of i, f and o, if the cell has them."""
 EMBEDDING = "embedding.weight"
 """(V, E)"""
-PROJECT = "output.project"
-"""(E, L H), instead of the output's rows, if these are the embedding's."""
 OUTPUT, OUTPUT_BIAS = "output.weight", "output.bias"
 """(V, L H), for the outputs of all L layers; and (V,)."""
 
@@ -64,8 +62,7 @@ def shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
         found |= {of_layer(number, name): shape for name, shape in layer.items()}
     if orders(config.ngrams):
         found[DENSE] = (config.ngram_rows, config.embedding_size)
-    rows_of = (PROJECT, config.embedding_size) if config.tied else (OUTPUT, vocab_size)
-    return found | {rows_of[0]: (rows_of[1], config.num_layers * size), OUTPUT_BIAS: (vocab_size,)}
+    return found | {OUTPUT: (vocab_size, config.num_layers * size), OUTPUT_BIAS: (vocab_size,)}
 
 
 def count(config: ModelConfig, vocab_size: int) -> int:

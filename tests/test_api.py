@@ -97,7 +97,7 @@ def test_the_surprise_is_of_each_character(name: str, request: pytest.FixtureReq
     assert (bits > 0).all()
     score = model.score(LINE)
     end = model.loaded.tokenizer.end_id is not None  # which a score counts
-    assert (bits.sum() < score.nats / math.log(2)) == end
+    assert (bits.sum() < score.nats / math.log(2) - 1e-4) == end
     if not end:
         assert bits.sum() == pytest.approx(score.nats / math.log(2))
     assert model.surprise("").shape == (0,)
@@ -131,7 +131,7 @@ def test_a_trace_is_what_the_model_computes(cell: str, text: str, tmp_path: Path
             states.append(network(id[None, None], states[-1])[1])
     before = states[len(ids) - len(traced)]
     for at, after in zip(traced, states[-len(traced) :], strict=True):
-        for layer, (was, now) in zip(at.layers, zip(before, after, strict=True), strict=True):
+        for layer, (was, now) in zip(at.layers, zip(before[:2], after[:2], strict=True), strict=True):
             np.testing.assert_allclose(layer.h, now[0][0, 0], atol=1e-5)
             assert list(layer.gates) == list(CELLS[cell].gates)
             if CELLS[cell].has_c:

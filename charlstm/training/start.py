@@ -288,6 +288,7 @@ def _before_the_fall(run: Run, checkpoint: Checkpoint, standing: Standing) -> tu
     before = dataclasses.replace(
         level.training,
         plan=standing.plan,
+        machine=standing.machine,
         seconds=standing.seconds,
         best_loss=standing.best_loss,
         best_step=standing.best_step,

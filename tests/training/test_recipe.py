@@ -32,12 +32,12 @@ def test_parameters_are_those_of_the_model(model: ModelConfig) -> None:
     [(0, (1, 256)), (1.6e6, (1, 512)), (3.4e6, (1, 768)), (6.5e6, (1, 768)), (7e6, (2, 512)), (1e9, (2, 1024))],
 )
 def test_the_network_is_the_largest_that_the_run_feeds(characters: float, expected: tuple[int, int]) -> None:
-    assert shape(size(CONFIG, set(), VOCAB, lambda _: characters)[0]) == expected
+    assert shape(size(CONFIG, set(), VOCAB, 1000, lambda _: characters)[0]) == expected
 
 
 def test_a_larger_network_reads_less_in_the_same_time() -> None:
-    assert shape(size(CONFIG, set(), VOCAB, lambda count: 1e13 / count)[0]) == (1, 768)
-    assert shape(size(CONFIG, set(), VOCAB, lambda count: 3e13 / count)[0]) == (2, 512)
+    assert shape(size(CONFIG, set(), VOCAB, 1000, lambda count: 1e13 / count)[0]) == (1, 768)
+    assert shape(size(CONFIG, set(), VOCAB, 1000, lambda count: 3e13 / count)[0]) == (2, 512)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_larger_network_reads_less_in_the_same_time() -> None:
 def test_a_given_size_leaves_the_other_to_the_recipe(
     given: dict[str, int], characters: float, expected: tuple[int, int]
 ) -> None:
-    config, choices = size(with_model(**given), set(given), VOCAB, lambda _: characters)
+    config, choices = size(with_model(**given), set(given), VOCAB, 1000, lambda _: characters)
     assert shape(config) == expected
     (choice,) = choices
     assert choice.value == "{} x {}".format(*expected)

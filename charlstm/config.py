@@ -205,6 +205,9 @@ EVERY = 16
 CACHE_LIMIT = 10 * 10**9
 """Bytes that all prepared corpora may take together by default."""
 
+_MOST_IN_TABLE = 2**27
+"""Numbers in the table of n-grams: 512 MB in fp32."""
+
 CELLS = ("lstm", "peephole", "coupled", "gru", "rnn")
 
 
@@ -267,10 +270,15 @@ class ModelConfig(Settings):
     )
 
     def __post_init__(self) -> None:
-        """Check the values, and that the rows are a power of two."""
+        """Check the values, and that the table of n-grams has a power of two rows and fits in memory."""
         super().__post_init__()
         if self.ngram_rows & (self.ngram_rows - 1):
             raise UsageError(f"--ngram-rows {self.ngram_rows}: must be a power of two, such as 32768 or 65536")
+        if self.ngrams > 1 and self.ngram_rows * self.embedding_size > _MOST_IN_TABLE:
+            raise UsageError(
+                f"--ngram-rows {self.ngram_rows}: with --embedding-size {self.embedding_size}, at most "
+                f"{_MOST_IN_TABLE // self.embedding_size:,} rows fit into 512 MB; give fewer"
+            )
 
     @property
     def words(self) -> str:

@@ -79,3 +79,17 @@ def test_settings_of_other_versions() -> None:
     assert RunConfig.from_dict(written) == config
     with pytest.raises(UsageError, match=r"--hidden-size 8\.0: must be a number"):
         RunConfig.from_dict(written | {"model": {"hidden_size": 8.0}})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ngram_rows": 1000}, "--ngram-rows 1000: must be a power of two"),
+        ({"ngrams": 4, "ngram_rows": 2**20, "embedding_size": 256}, "at most 524,288 rows fit into 512 MB"),
+        ({"ngrams": 17}, "--ngrams 17: must be at most 16"),
+    ],
+)
+def test_a_table_of_n_grams_that_makes_no_sense_is_refused(options: dict[str, int], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        ModelConfig(**options)
+    assert ModelConfig(ngram_rows=2**20, embedding_size=1024).ngrams == 0  # no table, so no limit

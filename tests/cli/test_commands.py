@@ -112,7 +112,16 @@ def test_the_documented_interfaces(charlstm: Command, trained: Path, text: str) 
         (30, 30, seed, "length") for seed in (5, 6, 7)
     ]
     shown = json.loads(charlstm("info", trained, "--json").out)
-    assert list(shown) == ["schema", "config", "vocabulary", "parameters", "ngram_rows", "step", "val_loss", "corpus_sha256"]
+    assert list(shown) == [
+        "schema",
+        "config",
+        "vocabulary",
+        "parameters",
+        "ngram_rows",
+        "step",
+        "val_loss",
+        "corpus_sha256",
+    ]
     assert shown["config"]["model"]["hidden_size"] == 48
     assert shown["vocabulary"][0] == "<unk>"
     assert "SHA-256 verified" in charlstm("info", trained).out

@@ -6,7 +6,7 @@ from charlstm.config import CELLS, ModelConfig, RunConfig, TextConfig, TrainConf
 from charlstm.network import weights
 from charlstm.network.model import CharLSTM
 from charlstm.network.ngrams import Symbols
-from charlstm.training.recipe import Choice, dropout, pace, size, window
+from charlstm.training.recipe import Choice, dropout, ngrams, pace, size, window
 
 CONFIG = RunConfig(text=TextConfig(), model=ModelConfig(), train=TrainConfig(steps=1))
 VOCAB = 66
@@ -107,3 +107,31 @@ def test_what_the_user_set_stays_and_upsets_nothing_else() -> None:
     assert dropout(wanted, {"dropout", "recurrent_dropout"}, VOCAB, 9)[1] == [
         Choice("dropout", "0.05, recurrent 0", "as given", matters=False)
     ]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "order", "dropped"),
+    [(0.1, 6, 0.0), (1.0, 5, 0.11), (4.0, 4, 0.5), (9.0, 4, 0.77), (12.0, 3, 0.84), (100.0, 3, 0.9)],
+)
+def test_a_text_that_is_read_often_has_short_n_grams(epochs: float, order: int, dropped: float) -> None:
+    config, (choice,) = ngrams(CONFIG, set(), 10**6, epochs)
+    assert (config.model.ngrams, config.model.ngram_dropout) == (order, pytest.approx(dropped, abs=0.01))
+    assert (choice.name, choice.value) == ("n-grams", f"2 to {order}")
+
+
+@pytest.mark.parametrize(("length", "rows"), [(1, 2**12), (100_000, 2**14), (10**6, 2**18), (10**9, 2**19)])
+def test_a_longer_text_has_more_rows(length: int, rows: int) -> None:
+    assert ngrams(CONFIG, set(), length, 1)[0].model.ngram_rows == rows
+
+
+def test_n_grams_can_be_given_or_left_out() -> None:
+    plain, choices = ngrams(CONFIG, {"ngrams"}, 10**6, 4)
+    assert plain == CONFIG
+    assert [(choice.value, choice.reason) for choice in choices] == [("none", "as given")]
+    config, _ = ngrams(with_model(ngrams=7, ngram_rows=64), {"ngrams", "ngram_rows"}, 10**6, 4)
+    assert (config.model.ngrams, config.model.ngram_rows, config.model.ngram_dropout) == (7, 64, 0.5)
+
+
+def test_a_text_that_is_hardly_read_once_has_a_smaller_network() -> None:
+    units = [size(CONFIG, set(), VOCAB, length, lambda _: 8e6)[0].model.hidden_size for length in (10**6, 10**7, 10**8)]
+    assert units == sorted(set(units), reverse=True)

@@ -16,9 +16,9 @@ MAX_EPOCHS = 30.0
 """Passes over the text after which a run with a time limit can gain nothing more."""
 _SHAPES = (
     *((1, units) for units in (128, 192, 256, 320, 384, 448, 512, 640, 768)),
-    *((2, units) for units in (512, 640, 768, 1024)),
+    *((2, units) for units in (384, 512, 640, 768, 1024)),
 )
-_CHARACTERS_PER_PARAMETER = {1: 3.0, 2: 3.0}  # characters per parameter that a run should read, by number of layers
+_CHARACTERS_PER_PARAMETER = {1: 3.0, 2: 1.3}  # characters per parameter that a run should read, by number of layers
 _FEW_EPOCHS = 3.0  # a run that reads its text less often should read more: what is new teaches more
 _LEAST_WINDOWS = 32  # per epoch
 _FEWEST_STREAMS, _MOST_STREAMS = 4, 32

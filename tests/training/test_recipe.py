@@ -29,14 +29,14 @@ def test_parameters_are_those_of_the_model(model: ModelConfig) -> None:
 
 @pytest.mark.parametrize(
     ("characters", "expected"),
-    [(0, (1, 256)), (1.6e6, (1, 512)), (3.4e6, (1, 768)), (6.5e6, (1, 768)), (7e6, (2, 512)), (1e9, (2, 1024))],
+    [(0, (1, 128)), (1.6e6, (1, 320)), (3.4e6, (2, 384)), (6.5e6, (2, 512)), (7e6, (2, 640)), (1e9, (2, 1024))],
 )
 def test_the_network_is_the_largest_that_the_run_feeds(characters: float, expected: tuple[int, int]) -> None:
     assert shape(size(CONFIG, set(), VOCAB, 1000, lambda _: characters)[0]) == expected
 
 
 def test_a_larger_network_reads_less_in_the_same_time() -> None:
-    assert shape(size(CONFIG, set(), VOCAB, 1000, lambda count: 1e13 / count)[0]) == (1, 768)
+    assert shape(size(CONFIG, set(), VOCAB, 1000, lambda count: 1e13 / count)[0]) == (2, 384)
     assert shape(size(CONFIG, set(), VOCAB, 1000, lambda count: 3e13 / count)[0]) == (2, 512)
 
 
@@ -45,7 +45,7 @@ def test_a_larger_network_reads_less_in_the_same_time() -> None:
     [
         ({"hidden_size": 300}, 1e3, (1, 300)),
         ({"hidden_size": 300}, 1e9, (2, 300)),
-        ({"num_layers": 3}, 1e3, (3, 256)),
+        ({"num_layers": 3}, 1e3, (3, 128)),
         ({"num_layers": 3}, 1e9, (3, 1024)),
         ({"num_layers": 1}, 1e9, (1, 1024)),
         ({"num_layers": 5, "hidden_size": 7}, 1e9, (5, 7)),

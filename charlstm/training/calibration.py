@@ -31,6 +31,7 @@ from charlstm.training.state import Training
 _WARM_UP_STEPS = 2
 _PROBE_SECONDS = 0.5
 _RESERVE = 0.03  # share of the time reserved for saving and sampling
+_SUSTAINED = 0.65  # of the speed measured at the start: laptops get hot, and rented machines use up their burst
 _LEAST_TRIAL = 10.0  # seconds; before a run at least this long, several thread counts are tried
 _LEAST_PART = 1 << 14  # held-out ids that every measurement reads at least
 _WHOLE_SHARE = 0.05  # share of the time that a last measurement of all of the held-out text may take
@@ -90,7 +91,8 @@ def prepare(
     def readable(parameters: int) -> float:
         train = config.train
         if train.time is not None:
-            return min(rate * train.time * (1 - _RESERVE - EVALUATION_SHARE) / parameters, recipe.MAX_EPOCHS * length)
+            trained = _SUSTAINED * train.time * (1 - _RESERVE - EVALUATION_SHARE)  # seconds at the measured speed
+            return min(rate * trained / parameters, recipe.MAX_EPOCHS * length)
         return train.steps * each if train.steps is not None else (train.epochs or 0) * length
 
     config, sizes = recipe.size(config, given, vocab_size, length, readable)
@@ -101,7 +103,8 @@ def prepare(
     slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
     training = training.adapted(slowest, corpus)
     timed = make(training, corpus, config.train, device_config, began)
-    config, dropouts = recipe.dropout(config, given, vocab_size, timed.plan.steps / training.batches.windows)
+    steps = timed.plan.steps * (1.0 if config.train.time is None else _SUSTAINED)
+    config, dropouts = recipe.dropout(config, given, vocab_size, steps / training.batches.windows)
     return Prepared(training.adapted(config, corpus), timed, [*sizes, *tables, *dropouts, *paces, *windows], notes)
 
 

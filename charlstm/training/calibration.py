@@ -96,16 +96,13 @@ def prepare(
         return train.steps * each if train.steps is not None else (train.epochs or 0) * length
 
     config, sizes = recipe.size(config, given, vocab_size, length, readable)
-    characters = readable(weights.count(config.model, vocab_size))
-    config, windows = recipe.window(config, given, length, characters / length)
-    config, tables = recipe.ngrams(config, given, length, characters / length)
-    # Measured with the slowest settings, because dropout in turn depends on this measurement.
-    slowest, _ = recipe.dropout(config, given, vocab_size, recipe.MAX_EPOCHS)
-    training = training.adapted(slowest, corpus)
+    epochs = readable(weights.count(config.model, vocab_size)) / length
+    config, windows = recipe.window(config, given, length, epochs)
+    config, tables = recipe.ngrams(config, given, length, epochs)
+    config, dropouts = recipe.dropout(config, given, vocab_size, epochs)
+    training = training.adapted(config, corpus)
     timed = make(training, corpus, config.train, device_config, began)
-    steps = timed.plan.steps * (1.0 if config.train.time is None else _SUSTAINED)
-    config, dropouts = recipe.dropout(config, given, vocab_size, steps / training.batches.windows)
-    return Prepared(training.adapted(config, corpus), timed, [*sizes, *tables, *dropouts, *paces, *windows], notes)
+    return Prepared(training, timed, [*sizes, *tables, *dropouts, *paces, *windows], notes)
 
 
 def choose_device(

@@ -119,7 +119,10 @@ def test_a_text_that_is_read_often_has_short_n_grams(epochs: float, order: int, 
     assert (choice.name, choice.value) == ("n-grams", f"2 to {order}")
 
 
-@pytest.mark.parametrize(("length", "rows"), [(1, 2**12), (100_000, 2**14), (200_000, 2**15), (10**6, 2**17), (10**7, 2**19), (10**9, 2**19)])
+@pytest.mark.parametrize(
+    ("length", "rows"),
+    [(1, 2**12), (100_000, 2**14), (200_000, 2**15), (10**6, 2**17), (10**7, 2**19), (10**9, 2**19)],
+)
 def test_a_longer_text_has_more_rows(length: int, rows: int) -> None:
     assert ngrams(CONFIG, set(), length, 1)[0].model.ngram_rows == rows
 

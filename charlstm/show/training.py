@@ -196,6 +196,8 @@ def _length(ready: "Ready") -> str:
 
 def conclude(ready: "Ready", finished: "Finished", plan: "Plan") -> None:
     """Say how the run ended, how good the result is, and what to do next."""
+    from charlstm.training.plan import in_two_numbers
+
     at, folder, loss = ready.training.at, ready.run.folder, finished.best_loss
     steps = f"step {finished.step:,} of {plan.steps:,}"
     reasons = {
@@ -215,7 +217,10 @@ def conclude(ready: "Ready", finished: "Finished", plan: "Plan") -> None:
         rows.append(("held-out", value))
     last = plan.at(finished.step)
     if finished.reason == "done" and last.fall is not None and ready.training.config.train.time is not None:
-        rows.append(("rate", f"fell from step {last.steps - last.fall:,} on (--steps {last.steps} --fall {last.fall})"))
+        again = f"--steps {last.steps} --fall {last.fall}"
+        if not in_two_numbers(ready.training.config.train, plan):
+            again = f"bent by the clock: --repeat {folder.name}"
+        rows.append(("rate", f"fell from step {last.steps - last.fall:,} on ({again})"))
     rows.append(("trained", f"{at.characters:,} characters in {spoken(at.seconds)}"))
     terminal.table(rows)
     plain = folder.parent == Path("checkpoints")

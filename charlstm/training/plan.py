@@ -93,6 +93,19 @@ class Plan:
         return cls(decisions, values.get("part"), values.get("whole", False))
 
 
+def in_two_numbers(config: TrainConfig, plan: Plan) -> bool:
+    """Return whether a plan with the last `steps` and `fall` of this one, and no other decision, has the same rates."""
+    last = plan.decisions[-1]
+    if last.fall is None:
+        return False
+    again = Plan.of_steps(last.steps, last.evaluate_every, last.fall)
+    return all(
+        learning_rate(config, step, plan) == learning_rate(config, step, again)
+        for at in {0, *(decision.step for decision in plan.decisions), last.steps - last.fall}
+        for step in range(max(0, at - _RISE), min(last.steps, at + _RISE))
+    )
+
+
 def fall(config: TrainConfig, steps: int) -> int:
     """Return in how many steps the learning rate falls to zero at the end of a run of this length."""
     return min(steps, max(1, round(FALL_SHARE * steps)) if config.fall is None else config.fall)

@@ -8,7 +8,7 @@ import pytest
 
 from charlstm.config import TrainConfig
 from charlstm.training.clock import Deadline
-from charlstm.training.plan import Decision, Plan, fall, learning_rate
+from charlstm.training.plan import Decision, Plan, fall, in_two_numbers, learning_rate
 from charlstm.training.state import Training
 
 CONFIG = TrainConfig(steps=1, learning_rate=1.0)
@@ -101,8 +101,17 @@ def test_a_steady_run_can_be_had_again_from_two_numbers() -> None:
     last = plan.decisions[-1]
     assert last.fall is not None
     again = Plan.of_steps(last.steps, 1, fall(TrainConfig(steps=last.steps, fall=last.fall), last.steps))
+    assert in_two_numbers(CONFIG, plan)
     for step in range(last.steps):
         assert learning_rate(CONFIG, step, plan) == learning_rate(CONFIG, step, again)
+
+
+def test_a_run_that_the_clock_bent_cannot_be_had_from_two_numbers() -> None:
+    plan = Machine(60.0, 900).run(lambda at: 0.1 if at < 45 else 0.3)
+    last = plan.decisions[-1]
+    again = Plan.of_steps(last.steps, 1, last.fall)
+    assert not in_two_numbers(CONFIG, plan)
+    assert any(learning_rate(CONFIG, step, plan) != learning_rate(CONFIG, step, again) for step in range(last.steps))
 
 
 @pytest.mark.parametrize("factor", [10, 0.1])

@@ -372,11 +372,13 @@ def first_column(page: str, head: str) -> list[str]:
 def test_the_page_on_files_describes_a_checkpoint(charlstm: Command, after_demo: Path) -> None:
     page = read("docs/files.md")
     assert charlstm("train", "corpus.txt", "--cell=peephole", "--steps=1", "--num-layers=2").code == 0
-    data = Path("checkpoints", "corpus", "last.safetensors").read_bytes()
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header = {}
+    for file in ("best", "last"):
+        data = Path("checkpoints", "corpus", f"{file}.safetensors").read_bytes()
+        header |= json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     entries = header.pop("__metadata__")
     assert sorted(entries) == sorted(first_column(page, "entry"))
-    names = {re.sub(r"\.\d\.", ".N.", re.sub(r"^(optimizer\.\w+)\..*", r"\1.*", name)) for name in header}
+    names = {re.sub(r"\.\d\.", ".N.", re.sub(r"^(optimizer\.exp_\w+)\..*", r"\1.*", name)) for name in header}
     assert sorted(names) == sorted(first_column(page, "tensor"))
     written = {path.name for path in Path("checkpoints", "corpus").iterdir()}
     assert written - {".lock"} <= set(first_column(page, "file"))

@@ -251,10 +251,7 @@ class Keeper:
 
     def save(self, *, last: bool = False) -> None:
         """Write a generation; raises InputOutputError if it is the last one of the run and cannot be written."""
-        training = self._training
-        training.settle()
-        training.at = dataclasses.replace(training.at, seconds=self.seconds())
-        checkpoint = _checkpoint(training, self._corpus, self.plan, with_state=True)
+        training, checkpoint = self._training, self._state()
         try:
             if training.group.first:
                 self._run.save(checkpoint, self._best, self._rows)
@@ -268,12 +265,16 @@ class Keeper:
             self._failures.append(Unsaved(training.step, str(error)))
         self._saved = time.monotonic()
 
-    def save_level(self) -> None:
-        """Keep the state at which the learning rate begins to fall, from which a longer run goes on."""
+    def _state(self) -> Checkpoint:
+        """Return all that the run needs to go on from here."""
         training = self._training
         training.settle()
         training.at = dataclasses.replace(training.at, seconds=self.seconds())
-        checkpoint = _checkpoint(training, self._corpus, self.plan, with_state=True)
+        return _checkpoint(training, self._corpus, self.plan, with_state=True)
+
+    def save_level(self) -> None:
+        """Keep the state at which the learning rate begins to fall, from which a longer run goes on."""
+        training, checkpoint = self._training, self._state()
         try:
             if training.group.first:
                 self._run.save_level(checkpoint)

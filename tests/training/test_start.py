@@ -13,7 +13,7 @@ from charlstm.storage import checkpoint as checkpoints
 from charlstm.storage.checkpoint import Checkpoint
 from charlstm.storage.runs import Run
 from charlstm.training import start
-from charlstm.training.records import Finished
+from charlstm.training.records import Finished, Unsaved
 from charlstm.training.start import Order
 from tests.conftest import empty
 
@@ -149,3 +149,16 @@ def test_the_best_weights_of_an_abandoned_fall_stay_the_best_until_they_are_beat
     at = checkpoints.load(order.run.last).training
     assert at is not None
     assert (at.best_step, at.abandoned) == (400, True)
+
+
+def test_a_state_before_the_fall_that_cannot_be_written_ends_no_run(order: Order) -> None:
+    ready = start.new(order, config(steps=10), GIVEN)
+    ready.claim()
+    order.run.level.mkdir()
+    records = list(ready.records())
+    assert [record.step for record in records if isinstance(record, Unsaved)] == [6]
+    assert isinstance(records[-1], Finished)
+    assert (records[-1].reason, records[-1].step) == ("done", 10)
+    longer = start.resume(dataclasses.replace(order, length_asked=True), {"steps": 20})
+    assert longer is not None
+    assert longer.training.step == 10  # from its end, as there is nothing else

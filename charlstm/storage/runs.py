@@ -86,15 +86,24 @@ class Run:
             ) from None
         except OSError as error:
             raise self._unwritable(error) from error
+        except BaseException:  # an interrupt
+            if new:  # nobody else had the folder
+                self._leave(new)
+            raise
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # raised if a folder is not empty
-                if [file.name for file in self.folder.iterdir()] == [_LOCK]:  # nothing was written
-                    (self.folder / _LOCK).unlink()
-                for folder in new:
-                    folder.rmdir()
+            self._leave(new)
             lock.release()
+
+    def _leave(self, new: Sequence[Path]) -> None:
+        """Remove the lock file and the folders that were new, if nothing was written."""
+        with contextlib.suppress(OSError):  # raised if a folder is not empty
+            if self.folder.exists() and {file.name for file in self.folder.iterdir()} <= {_LOCK}:
+                (self.folder / _LOCK).unlink(missing_ok=True)
+            for folder in new:
+                if folder.exists():
+                    folder.rmdir()
 
     def create(self, size: int) -> None:
         """Prepare the folder for a run whose generations take `size` bytes; the files of an earlier run are removed.

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 from charlstm.errors import InputOutputError, UsageError
@@ -132,3 +133,20 @@ def test_a_lock_of_a_run_that_came_to_nothing_leaves_nothing(tmp_path: Path) -> 
     with Run(tmp_path / "checkpoints" / "r").locked():
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_interrupt_while_a_run_is_locked_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    acquire = filelock.FileLock.acquire
+
+    def interrupted(lock: filelock.FileLock, *arguments: object, **options: object) -> None:
+        if not before:
+            acquire(lock, *arguments, **options)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", interrupted)
+    with pytest.raises(KeyboardInterrupt), Run(tmp_path / "checkpoints" / "mine").locked():
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -222,7 +222,7 @@ class ModelConfig(Settings):
         choices=CELLS,
     )
     hidden_size: int = option(
-        512, "Units in each recurrent layer.", adapts="256 to 1024, by the run's length", at_least=1, at_most=65536
+        512, "Units in each recurrent layer.", adapts="128 to 1024, by the run's length", at_least=1, at_most=65536
     )
     num_layers: int = option(
         1,
@@ -250,7 +250,7 @@ class ModelConfig(Settings):
     ngrams: int = option(
         0,
         "Highest order of the n-grams that are inputs beside the character, from 2 on; 0: none, the plain recurrence.",
-        adapts="3 to 8, by epochs",
+        adapts="3 to 6, by epochs",
         at_least=0,
         at_most=16,
     )
@@ -264,7 +264,7 @@ class ModelConfig(Settings):
     ngram_dropout: float = option(
         0.5,
         "Share of the n-grams that is dropped in training.",
-        adapts="0 to 0.5, by epochs",
+        adapts="0 to 0.9, by epochs",
         at_least=0,
         below=1,
     )

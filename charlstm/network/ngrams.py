@@ -123,10 +123,7 @@ def one(codes: Sequence[int], rows: int) -> list[int]:
         place -= 1
         order += 1
         if order > 1:
-            mixed = total ^ (order * _FACTOR & _MASK)
-            mixed = (mixed ^ (mixed >> 16)) * _FIRST & _MASK
-            mixed = (mixed ^ (mixed >> 13)) * _SECOND & _MASK
-            found.append((mixed ^ (mixed >> 16)) & (rows - 1))
+            found.append(_mixed(total ^ (order * _FACTOR & _MASK)) & (rows - 1))
     return found
 
 

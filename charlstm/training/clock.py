@@ -7,7 +7,7 @@ from collections.abc import Callable
 from charlstm.network.device import threads, use_threads
 from charlstm.network.threads import fastest
 from charlstm.training.loop import Clock
-from charlstm.training.plan import FALL_SHARE, Decision, Plan
+from charlstm.training.plan import Decision, Plan
 from charlstm.training.state import Training
 
 EVALUATION_SHARE = 0.1
@@ -36,7 +36,7 @@ class Deadline(Clock):
         evaluation_seconds: float,
         ending_seconds: float,
         most_threads: int | None = None,
-        fall: Callable[[int], int] = lambda steps: max(1, round(FALL_SHARE * steps)),
+        fall: Callable[[int], int],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start the clock.

@@ -12,8 +12,7 @@ from typing import Any
 
 from charlstm.config import TrainConfig
 
-FALL_SHARE = 0.4
-"""Share of a run in which the learning rate falls, unless the user gives a number of steps."""
+_FALL_SHARE = 0.4  # of a run in which the learning rate falls, unless the user gives a number of steps
 _RISE = 40  # steps in which the learning rate rises, unless the user gives a share of the run
 _RISE_SHARE = 0.1  # of a short run, at most
 
@@ -108,7 +107,7 @@ def in_two_numbers(config: TrainConfig, plan: Plan) -> bool:
 
 def fall(config: TrainConfig, steps: int) -> int:
     """Return in how many steps the learning rate falls to zero at the end of a run of this length."""
-    return min(steps, max(1, round(FALL_SHARE * steps)) if config.fall is None else config.fall)
+    return min(steps, max(1, round(_FALL_SHARE * steps)) if config.fall is None else config.fall)
 
 
 def learning_rate(config: TrainConfig, step: int, plan: Plan) -> float:

@@ -164,17 +164,14 @@ class Training:
     def rehearse(self) -> None:
         """Compute the gradient of the next step and discard it: takes as long as a step, and changes nothing."""
         self._gradient(self.batches.at(self.step))
-        self._zero_grad()
+        self.model.zero_grad()
         self.device.synchronize()
-
-    def _zero_grad(self) -> None:
-        self.model.zero_grad(set_to_none=True)
 
     @torch.enable_grad()
     def _gradient(self, batch: Batch) -> tuple[torch.Tensor, list[State]]:
         """Compute this process's share of the gradient; return its share of the loss and the states after the step."""
         zeroed = batch.begins | self._forgetting()
-        self._zero_grad()
+        self.model.zero_grad()
         losses, states = [], []
         for rows in self._parts:
             # Seeding the generator at each step makes the step a function of (seed, step): no generator state to save.

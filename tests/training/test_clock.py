@@ -1,5 +1,6 @@
 """The clock of a run, told what time it is by a simulated machine."""
 
+import functools
 import itertools
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -39,6 +40,7 @@ class Machine:
             evaluations=10,
             evaluation_seconds=max(self.measuring, 1e-9),
             ending_seconds=0.0,
+            fall=functools.partial(fall, CONFIG),
             now=lambda: self.now,
         )
         began, row = self.now, 0

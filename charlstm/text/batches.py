@@ -123,6 +123,16 @@ class Batches:
         begins = (window == 0) & ((segments == 0) | (self._seed is not None))
         return window_of(self._ids, self._tokenizer, positions, first, inside, begins)
 
+    def ordinary(self, step: int) -> int:
+        """Return a step near this one whose window is neither the first nor the last of an epoch, if there is one.
+
+        With jitter those two may be half as long as others, so they say little about how long a step takes.
+        """
+        if self.windows < 3:
+            return step
+        epoch, window = divmod(step, self.windows)
+        return epoch * self.windows + min(max(window, 1), self.windows - 2)
+
     def _ordered(self, epoch: int) -> "_Order":
         """Return the order of the documents in an epoch; the last one is kept."""
         if self._seed is not None and self._epoch != epoch:

@@ -31,7 +31,7 @@ from charlstm.training.state import Training
 _WARM_UP_STEPS = 2
 _PROBE_SECONDS = 0.5
 _RESERVE = 0.03  # share of the time reserved for saving and sampling
-_SUSTAINED = 0.65  # of the speed measured at the start: laptops get hot, and rented machines use up their burst
+_SUSTAINED = 0.9  # of the speed measured at the start: laptops get hot
 _LEAST_TRIAL = 10.0  # seconds; before a run at least this long, several thread counts are tried
 _LEAST_PART = 1 << 14  # held-out ids that every measurement reads at least
 _WHOLE_SHARE = 0.05  # share of the time that a last measurement of all of the held-out text may take

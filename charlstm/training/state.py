@@ -162,8 +162,8 @@ class Training:
         self.at = dataclasses.replace(self.at, characters=self.at.characters + batch.characters)
 
     def rehearse(self) -> None:
-        """Compute the gradient of the next step and discard it: takes as long as a step, and changes nothing."""
-        self._gradient(self.batches.at(self.step))
+        """Compute the gradient of an ordinary step and discard it: takes as long as a step, and changes nothing."""
+        self._gradient(self.batches.at(self.batches.ordinary(self.step)))
         self.model.zero_grad()
         self.device.synchronize()
 

@@ -208,3 +208,13 @@ def test_a_text_shorter_than_a_window_is_refused(corpus: Corpus) -> None:
         Training(config(seq_length=5000), corpus, CPU)
     with pytest.raises(DataError, match="--batch-size"):
         Training(config(batch_size=5000), corpus, CPU)
+
+
+def test_a_rehearsal_is_as_long_as_an_ordinary_step(corpus: Corpus) -> None:
+    """The first window of a run is half as long as the others: timing it promised twice as many steps as there were."""
+    training = Training(config(), corpus, CPU)
+    lengths: list[int] = []
+    training.model.register_forward_hook(lambda _, inputs, __: lengths.append(len(inputs[0])))
+    training.rehearse()
+    assert len(training.batches.at(0).inputs) <= 10
+    assert lengths[0] in {20, 21}

@@ -9,6 +9,9 @@ ELSEWHERE := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=
 # The first of the cores that this shell may use.
 CORE := $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//')
 
+# Two processes, each with whole files of tests, because a file's tests share what they have trained.
+TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 .PHONY: demo test test-elsewhere test-oldest torture lint data docs bench clean
 
 demo: data/python-docs.txt $(INSTALLED)
@@ -17,11 +20,11 @@ demo: data/python-docs.txt $(INSTALLED)
 	$(BIN)/charlstm eval python-docs
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 # The fast tests, as on other machines: a processor without bf16, and a single core.
 test-elsewhere: $(INSTALLED)
-	$(ELSEWHERE) $(BIN)/python -m pytest -m 'not slow'
+	$(ELSEWHERE) $(TESTS) -m 'not slow'
 	@if command -v taskset >/dev/null; then \
 		echo "taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow'"; \
 		taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow'; \

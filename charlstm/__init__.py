@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # that of `typing` would have to be loaded, and nothing is loaded here: neither numpy nor torch
 if TYPE_CHECKING:
+    from charlstm import inspect
     from charlstm.api import Model, Provenance, State, Step, Trace, load, train, training
     from charlstm.errors import CharLSTMError, DataError, InputOutputError, UsageError
     from charlstm.measure.score import Score
@@ -28,6 +29,7 @@ __all__ = [
     "Step",
     "Trace",
     "UsageError",
+    "inspect",
     "load",
     "train",
     "training",
@@ -38,10 +40,10 @@ if not TYPE_CHECKING:
 
     def __getattr__(name):
         """Load what a program uses when it uses it."""
-        if name == "training":
-            import charlstm.training
+        if name in {"inspect", "training"}:  # parts of the package
+            from importlib import import_module
 
-            return charlstm.training
+            return import_module(f"charlstm.{name}")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from charlstm import api, errors

@@ -82,7 +82,8 @@ def taken(option: click.Option) -> str:
         if isinstance(option, SettingOption):
             words += bounds(option.limits)
         elif isinstance(kind, click.IntRange):
-            words += bounds(Limits(at_least=kind.min, at_most=kind.max))  # type: ignore[arg-type]
+            least, most = -math.inf if kind.min is None else kind.min, math.inf if kind.max is None else kind.max
+            words += bounds(Limits(at_least=least, at_most=most))
     return f"{words}; may be repeated" if option.multiple else words
 
 

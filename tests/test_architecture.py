@@ -26,6 +26,7 @@ RANKS = {
     "export": 5,
     "training": 6,
     "api": 7,
+    "inspect": 7,
     "show": 8,
     "cli": 9,
     "__main__": 10,

@@ -238,8 +238,9 @@ def test_commands_are_found_and_read() -> None:
 def demo(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which `make demo` was called, on the beginning of its text; and texts of a reader's own."""
     folder = tmp_path_factory.mktemp("demo")
-    for name in ("data", "poems"):
+    for name in ("data", "poems", "docs"):
         (folder / name).mkdir()
+    shutil.copy(ROOT / "docs" / "passage.txt", folder / "docs")
     (folder / "data" / "python-docs.txt").write_text(text[:60_000], encoding="utf-8", newline="")
     own = text[60_000:120_000]
     for name in ("corpus.txt", "letters.txt", "poems/one.txt", "poems/two.txt"):
@@ -331,6 +332,11 @@ JSON = {
     "score": ["shakespeare", "texts.txt"],
     "reach": ["python-docs"],
     "probe": ["--cell", "lstm"],
+    "inspect": ["python-docs"],
+    "inspect --overview": ["python-docs"],
+    "inspect --ledger": ["python-docs"],
+    "inspect --back": ["python-docs"],
+    "inspect --cost": ["python-docs"],
     "info": ["shakespeare"],
     "cache": [],
 }
@@ -342,7 +348,7 @@ JSON = {
 def test_the_page_on_json_has_every_key(charlstm: Command, after_demo: Path, name: str) -> None:
     if name == "cache":
         assert charlstm("eval", "python-docs").code == 0  # prepares a text
-    outcome = charlstm(*shortened([name, *JSON[name]]), "--json")
+    outcome = charlstm(*shortened([*name.split(), *JSON[name]]), "--json")
     assert outcome.code == 0, outcome.err
     rows = [json.loads(line) for line in outcome.out.splitlines()]
     assert rows

@@ -11,6 +11,7 @@ from charlstm.cli import interrupts, memory, origins
 from charlstm.cli.cache import cache
 from charlstm.cli.eval import evaluate
 from charlstm.cli.info import info
+from charlstm.cli.inspect import inspect
 from charlstm.cli.interrupts import INTERRUPTED
 from charlstm.cli.options import DEBUG, HELP
 from charlstm.cli.probe import probe
@@ -39,7 +40,7 @@ def cli() -> None:
     """
 
 
-for command in (train, sample, evaluate, score, reach, probe, info, cache):
+for command in (train, sample, evaluate, score, reach, probe, inspect, info, cache):
     origins.name_variables(command)
     cli.add_command(command)
 

@@ -5,13 +5,14 @@ from the layer below and from its own h are matrix products, and the rest is the
 stream on a CPU, numpy does this ten times as fast as torch's kernels, and starts without importing torch.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from charlstm.config import ModelConfig
+from charlstm.errors import UsageError
 from charlstm.network import blas, cells
 from charlstm.network.cells import Array
 from charlstm.network.ngrams import Alphabet, Table, orders
@@ -45,6 +46,9 @@ class Engine(Protocol):
     def step(self, ids: Any, state: StepState) -> tuple[Array, StepState]:
         """Read one character in every stream; return the outputs for `logits` and the state after the character."""
 
+    def trace(self, ids: Any, state: StepState, hold: "Hold | None" = None) -> "tuple[list[LayerTrace], StepState]":
+        """Read one character as `step` does; return what each layer did, and the state after the character."""
+
     def logits(self, outputs: Array) -> Array:
         """Return the scores of the next character, (N, V) or (V,)."""
 
@@ -53,8 +57,26 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True)
+class Hold:
+    """One unit in each stream that is set to a value after its layer's update.
+
+    Whatever follows sees the new value: the layers above, the scores, and the next step. If c is held, the unit's
+    h becomes o * tanh(c), with the o that its gates have just computed.
+    """
+
+    layer: int
+    """From 1."""
+    signal: str
+    """c or h."""
+    units: Any
+    """Which unit of each stream, from 0: (N,), or a single number."""
+    values: Any
+    """Its value, (N,), or a single number."""
+
+
+@dataclass(frozen=True)
 class LayerTrace:
-    """What a layer did at one character; each array is (H,)."""
+    """What a layer did at one character; each array is (N, H), or (H,) for a single stream."""
 
     gates: dict[str, Array]
     """The activations, by gate name."""
@@ -138,25 +160,64 @@ class Stepper:
         Returns:
             The outputs of all layers, (N, LH) or (LH,), for `logits`; and the state after the character.
         """
+        _, layers, recent = self._advance(ids, state)
+        return _concatenate([layer[0] for layer in layers]), layers + recent
+
+    @_quiet
+    def trace(self, ids: Any, state: StepState, hold: Hold | None = None) -> tuple[list[LayerTrace], StepState]:
+        """Read one character in every stream as `step` does, with the same bits, and return what each layer did.
+
+        Args:
+            ids: (N,), or a single number.
+            state: as returned by `zero_state` or an earlier call; it is not changed.
+            hold: a unit in each stream to be set to a value.
+
+        Returns:
+            What each layer did, for `outputs` and to look at; and the state after the character.
+
+        Raises:
+            UsageError: if there is no such layer or signal to hold.
+        """
+        if hold is not None:
+            self._require(hold)
+        gates, layers, recent = self._advance(ids, state, hold)
+        traces = [
+            LayerTrace(
+                dict(zip(self._cell.gates, opened, strict=True)), layer[1] if self._cell.has_c else None, layer[0]
+            )
+            for opened, layer in zip(gates, layers, strict=True)
+        ]
+        return traces, layers + recent
+
+    def _advance(
+        self, ids: Any, state: StepState, hold: Hold | None = None
+    ) -> tuple[list[cells.Gates], StepState, StepState]:
+        """Return each layer's gates and new state, and what is remembered of the characters."""
+        gates: list[cells.Gates] = []
         after: StepState = []
         ngrams, recent = self._read_ngrams(ids, state)
         for number in range(len(self._layers)):
-            gates = self._gates(number, ids, ngrams, state[number], after)
-            after.append(self._cell.update(gates, state[number]))
-        return _concatenate([layer[0] for layer in after]), after + recent
+            gates.append(self._gates(number, ids, ngrams, state[number], after))
+            after.append(self._cell.update(gates[-1], state[number]))
+            if hold is not None and hold.layer == number + 1:
+                after[-1] = self._held(hold, gates[-1], after[-1])
+        return gates, after, recent
 
-    @_quiet
-    def trace(self, id: int, state: StepState) -> tuple[list[LayerTrace], StepState]:
-        """Read one character of a single stream as `step` does; return what each layer did, and the new state."""
-        after: StepState = []
-        layers = []
-        ngrams, recent = self._read_ngrams(id, state)
-        for number in range(len(self._layers)):
-            gates = self._gates(number, id, ngrams, state[number], after)
-            after.append(self._cell.update(gates, state[number]))
-            h, *c = after[-1]
-            layers.append(LayerTrace(dict(zip(self._cell.gates, gates, strict=True)), c[0] if c else None, h))
-        return layers, after + recent
+    def _require(self, hold: Hold) -> None:
+        """Raise `UsageError` if there is no such layer or signal to hold."""
+        if not 1 <= hold.layer <= len(self._layers):
+            raise UsageError(f"layer {hold.layer}: the model has layers 1 to {len(self._layers)}; choose one of them")
+        signals = ["c", "h"] if self._cell.has_c else ["h"]
+        if hold.signal not in signals:
+            raise UsageError(f"signal {hold.signal!r}: only {' or '.join(signals)} of this model can be held")
+
+    def _held(self, hold: Hold, gates: cells.Gates, state: cells.State) -> cells.State:
+        """Return a layer's state with one unit of each stream set to a value."""
+        h, *c = state
+        if hold.signal == "h":
+            return _replaced(h, hold.units, hold.values), *c
+        cell_state = _replaced(c[0], hold.units, hold.values)
+        return gates[self._cell.gates.index("o")] * cells.tanh(cell_state), cell_state
 
     def _read_ngrams(self, ids: Any, state: StepState) -> tuple[Array | None, StepState]:
         """Return the sum of the n-grams' vectors, (N, E) or (E,), and what is remembered of the characters."""
@@ -193,6 +254,28 @@ class _Layer:
     w_hh: Array  # (H, GH)
     b_hh: Array  # (GH,)
     peepholes: tuple[Array, ...]
+
+
+def outputs(layers: Sequence[LayerTrace]) -> Array:
+    """Return the outputs of all layers for `Engine.logits`, (N, LH) or (LH,), as `Engine.step` returns them."""
+    return _concatenate([layer.h for layer in layers])
+
+
+def _replaced(array: Array, units: Any, values: Any) -> Array:
+    """Return a copy of (N, H) or (H,) with one unit of each row set to a value."""
+    if isinstance(array, np.ndarray):
+        array = array.copy()
+    else:
+        import torch
+
+        array = array.clone()
+        units, values = (torch.as_tensor(each, device=array.device) for each in (units, values))
+        values = values.to(array.dtype)
+    if array.ndim == 1:
+        array[units] = values
+    else:
+        array[range(len(array)), units] = values
+    return array
 
 
 def _product(rows: Array, weight: Array) -> Array:

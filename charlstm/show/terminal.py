@@ -232,6 +232,11 @@ def width_of(console: "Console") -> int | None:
     return console.width if console.file.isatty() else None
 
 
+def people() -> bool:
+    """Return whether somebody sees stderr at once, and may want to know what to do next."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
 def stderr() -> "Console":
     """Return the console that writes to stderr."""
     return _console(sys.stderr)

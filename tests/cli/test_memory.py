@@ -75,6 +75,7 @@ def test_only_options_of_the_command_are_advised(
         "eval": "close other programs, or give a smaller text",
         "score": "close other programs, or give a smaller text",
         "reach": "close other programs, or give a smaller text",
+        "inspect": "close other programs, or give a smaller text",
         "info": "close other programs, or give a smaller text",
         "cache": "close other programs, or give a smaller text",
     }

@@ -163,16 +163,19 @@ def units(
 
     Args:
         model: the model.
-        text: at least some thousands of characters that the model was not trained on.
+        text: that the model was not trained on, at least 20,000 characters; of a longer one, as much is searched as
+            there is memory for (100,000 characters of a layer of 640 units).
         follow: labels of your own: names and regular expressions. Each is true inside a match.
         report: told the share that is done.
 
     Raises:
-        DataError: if the text is empty, or too short to be split.
+        DataError: if the text is empty, too short to be split, or has too little of what a label of yours matches.
         UsageError: if a regular expression is wrong, or takes too long.
     """
-    ids = model.loaded.tokenizer.encode(_text(text))
-    return searches.search(model.loaded, ids, labelling.labels(text, dict(follow or {})), report)
+    passage = searches.passage(model.loaded, model.loaded.tokenizer.encode(_text(text)))
+    labels = labelling.labels(passage.text, dict(follow or {}))
+    searches.require(labels, follow or {}, len(passage.text))
+    return searches.search(model.loaded, passage.ids, labels, report)
 
 
 def cost(model: Model) -> Cost:

@@ -12,9 +12,11 @@ from charlstm import inspect as inner
 from charlstm.cli import pictures
 from charlstm.cli.passages import Piece, Wanted
 from charlstm.errors import UsageError
+from charlstm.measure.inside import labels as labelling
 from charlstm.measure.inside import ledger as ledgers
 from charlstm.measure.inside import overview as overviews
 from charlstm.measure.inside import signals
+from charlstm.measure.inside import units as searches
 from charlstm.measure.inside.signals import Reading
 from charlstm.network.cells import CELLS
 from charlstm.show import findings, inside, layers, terminal
@@ -22,7 +24,7 @@ from charlstm.show.canvas import Canvas
 from charlstm.text.tokenizer import END
 
 if TYPE_CHECKING:
-    from charlstm.measure.inside.units import Found, Search
+    from charlstm.measure.inside.units import Found
     from charlstm.storage.loaded import Loaded
     from charlstm.text.cache import Cache
 
@@ -166,19 +168,20 @@ def lookback(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
 
 def units(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
     """Search all units for what they follow."""
-    from charlstm.measure.inside import labels as labelling
-    from charlstm.measure.inside import units as searches
-
     piece = _piece(loaded, asked, cache, _SEARCHED)
-    cut = signals.cut(loaded.tokenizer, piece.ids, piece.text)
-    labels = labelling.labels(inside.one_each(cut.characters), asked.follow)
+    text = searches.passage(loaded, piece.ids.astype(np.uint32))
+    if len(text.ids) < len(piece.ids):
+        terminal.warn(f"only the first {len(text.text):,} characters are searched: there is no room for more in memory")
+    labels = labelling.labels(text.text, asked.follow, text.begins)
+    searches.require(labels, asked.follow, len(text.text))
     with terminal.bar("searching") as report:
-        found = searches.search(loaded, piece.ids.astype(np.uint32), labels, report)
+        found = searches.search(loaded, text.ids, labels, report)
     if asked.as_json:
         terminal.Output().json(findings.findings_row(found))
         return
     canvas = _canvas(asked)
-    findings.findings(canvas, found, _examples(loaded, piece, found))
+    findings.findings(canvas, found, {one: _example(loaded, text, one) for one in found.found})
+    cut = signals.cut(loaded.tokenizer, piece.ids, piece.text)
     pictures.finish(canvas, asked.view, asked.svg, pictures.unknown(cut.characters, cut.known))
 
 
@@ -187,7 +190,8 @@ def cost(loaded: "Loaded", *, as_json: bool) -> None:
     from charlstm.measure.inside import cost as costs
     from charlstm.show import cost as shown
 
-    found = costs.cost(loaded)
+    with terminal.bar("measuring") as report:
+        found = costs.cost(loaded, report)
     if as_json:
         terminal.Output().json(shown.cost_row(found))
     else:
@@ -296,28 +300,23 @@ def _cursor(asked: Asked, characters: Sequence[str]) -> int:
     return asked.at
 
 
-def _examples(loaded: "Loaded", piece: Piece, found: "Search") -> "dict[Found, findings.Example]":
-    """Return a piece of the text for each finding, with the unit's values."""
-    wanted = {one: (one.example[0], min(one.example[1], one.example[0] + _EXAMPLE)) for one in found.found}
-    examples: dict[Found, findings.Example] = {}
-    if not wanted:
-        return examples
-    last = signals.cut(loaded.tokenizer, piece.ids).last
-    for one, (begin, end) in wanted.items():
-        # The state there depends on little that is further back than this.
-        from_here = max(0, begin - _OVERVIEW)
-        ids = piece.ids[int(last[from_here - 1]) + 1 if from_here else 0 : int(last[end - 1]) + 1]
-        reading = signals.read(
-            loaded.engine,
-            loaded.tokenizer,
-            ids,
-            layers=[one.layer],
-            units=[one.unit],
-            wanted=[one.signal],
-            begin=begin - from_here,
-        )
-        examples[one] = reading.characters, reading.signal(one.layer, one.unit, one.signal).values
-    return examples
+def _example(loaded: "Loaded", text: searches.Passage, found: "Found") -> findings.Example:
+    """Return a piece of the searched text for a finding, with the unit's values."""
+    begin, end = found.example[0], min(found.example[1], found.example[0] + _EXAMPLE)
+    # The state there depends on little that is further back than this.
+    first = max(0, begin - _OVERVIEW)
+    ids = text.ids[int(text.ends[first - 1]) + 1 if first else 0 : int(text.ends[end - 1]) + 1]
+    before = ids[: int(text.ends[begin - 1] - text.ends[first - 1]) if first else int(text.ends[begin - 1]) + 1]
+    reading = signals.read(
+        loaded.engine,
+        loaded.tokenizer,
+        ids,
+        layers=[found.layer],
+        units=[found.unit],
+        wanted=[found.signal],
+        begin=len(signals.cut(loaded.tokenizer, before).characters) if begin else 0,
+    )
+    return reading.characters, reading.signal(found.layer, found.unit, found.signal).values
 
 
 def _canvas(asked: Asked) -> Canvas:

@@ -217,6 +217,24 @@ def test_a_search_of_the_units(charlstm: Command, trained: Path, text: str) -> N
     assert ("None found" in done.out) == (not found["rows"])
 
 
+@pytest.mark.slow
+def test_a_search_of_documents(charlstm: Command, others: Path, text: str) -> None:
+    Path("lines.txt").write_text(text[50_000:72_000], encoding="utf-8", newline="")
+    arguments = ("inspect", others / "documents", "lines.txt", "--units", "--follow", "spaces= +")
+    found = row(charlstm(*arguments, "--json"))
+    done = charlstm(*arguments)
+    assert done.code == 0, done.err
+    labels = {each["label"] for each in found["rows"] + found["others"]}
+    assert {"spaces", "column"} <= labels
+
+
+def test_too_little_of_what_is_to_be_followed(charlstm: Command, trained: Path, text: str) -> None:
+    Path("other.txt").write_text(text[50_000:72_000] + "Xyzzy", encoding="utf-8", newline="")
+    done = charlstm("inspect", trained, "other.txt", "--units", "--follow=magic=Xyzzy")
+    assert (done.code, done.out) == (65, "")
+    assert done.err.startswith("error: --follow magic: the text has too little of it")
+
+
 def test_a_picture_in_a_file(charlstm: Command, trained: Path) -> None:
     for name in VIEWS:
         done = charlstm("inspect", trained, "--length=80", *view(name), "--svg=picture.svg")

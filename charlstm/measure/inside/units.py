@@ -5,7 +5,7 @@ on the other, and it counts only if it does better than everything that could ex
 network before training, the last six characters, and the best unit for a label that was shifted along the text.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from charlstm.network.stepper import Stepper
 from charlstm.storage.loaded import Loaded
 from charlstm.text.tokenizer import Ids
 
-__all__ = ["LEAST", "Clamped", "Controls", "Found", "Passage", "Search", "passage", "search"]
+__all__ = ["LEAST", "Clamped", "Controls", "Found", "Passage", "Search", "passage", "require", "search"]
 
 LEAST = 2 * halves.LEAST_BLOCKS * halves.BLOCK
 """Characters of the text that are needed."""
@@ -146,6 +146,24 @@ def search(
     report(1.0)
     units = loaded.config.model.num_layers * loaded.config.model.hidden_size
     return Search(count, units, tuple(clamped[: len(standing)]), tuple(clamped[len(standing) :]), absent)
+
+
+def require(labels: Sequence[Label], names: Collection[str], count: int, seed: int = 0) -> None:
+    """Raise `DataError` if a text has too little of a label that was asked for by name.
+
+    Args:
+        labels: of the text.
+        names: which of them were asked for.
+        count: characters of the text.
+        seed: of the search.
+    """
+    parts = halves.split(count, seed)
+    for label in labels:
+        if label.name in names and count >= LEAST and not scoring.is_present(label, parts):
+            raise DataError(
+                f"--follow {label.name}: the text has too little of it to tell a unit from chance; give a longer text, "
+                "or an expression that matches more often"
+            )
 
 
 class _Searched:

@@ -16,19 +16,19 @@ import numpy.typing as npt
 
 from charlstm.errors import DataError, UsageError
 from charlstm.measure.inside import cost as costs
-from charlstm.measure.inside import labels as labelling
 from charlstm.measure.inside import ledger as ledgers
 from charlstm.measure.inside import lookback as lookbacks
 from charlstm.measure.inside import overview as overviews
 from charlstm.measure.inside import signals
-from charlstm.measure.inside import units as searches
 from charlstm.measure.inside.cost import Activity, Cost, Matrix
-from charlstm.measure.inside.labels import Label
 from charlstm.measure.inside.ledger import Ledger
 from charlstm.measure.inside.lookback import Lookback
 from charlstm.measure.inside.overview import Overview, Saturation, TimeScale
 from charlstm.measure.inside.signals import Cut, Reading, Signal
-from charlstm.measure.inside.units import Clamped, Controls, Found, Search
+from charlstm.measure.search import labels as labelling
+from charlstm.measure.search import units as searches
+from charlstm.measure.search.labels import Label
+from charlstm.measure.search.units import Clamped, Controls, Found, Search
 from charlstm.storage.loaded import Loaded
 from charlstm.text.tokenizer import Ids
 
@@ -172,7 +172,7 @@ def units(
         DataError: if the text is empty, too short to be split, or has too little of what a label of yours matches.
         UsageError: if a regular expression is wrong, or takes too long.
     """
-    passage = searches.passage(model.loaded, model.loaded.tokenizer.encode(_text(text)))
+    passage = searches.searchable(model.loaded, model.loaded.tokenizer.encode(_text(text)))
     labels = labelling.labels(passage.text, dict(follow or {}))
     searches.require(labels, follow or {}, len(passage.text))
     return searches.search(model.loaded, passage.ids, labels, report)

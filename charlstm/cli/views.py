@@ -12,19 +12,19 @@ from charlstm import inspect as inner
 from charlstm.cli import pictures
 from charlstm.cli.passages import Piece, Wanted
 from charlstm.errors import UsageError
-from charlstm.measure.inside import labels as labelling
 from charlstm.measure.inside import ledger as ledgers
 from charlstm.measure.inside import overview as overviews
 from charlstm.measure.inside import signals
-from charlstm.measure.inside import units as searches
 from charlstm.measure.inside.signals import Reading
+from charlstm.measure.search import labels as labelling
+from charlstm.measure.search import units as searches
 from charlstm.network.cells import CELLS
 from charlstm.show import findings, inside, layers, terminal
 from charlstm.show.canvas import Canvas
 from charlstm.text.tokenizer import END
 
 if TYPE_CHECKING:
-    from charlstm.measure.inside.units import Found
+    from charlstm.measure.search.units import Found
     from charlstm.storage.loaded import Loaded
     from charlstm.text.cache import Cache
 
@@ -169,7 +169,7 @@ def lookback(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
 def units(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
     """Search all units for what they follow."""
     piece = _piece(loaded, asked, cache, _SEARCHED)
-    text = searches.passage(loaded, piece.ids.astype(np.uint32))
+    text = searches.searchable(loaded, piece.ids.astype(np.uint32))
     if len(text.ids) < len(piece.ids):
         terminal.warn(f"only the first {len(text.text):,} characters are searched: there is no room for more in memory")
     labels = labelling.labels(text.text, asked.follow, text.begins)
@@ -300,7 +300,7 @@ def _cursor(asked: Asked, characters: Sequence[str]) -> int:
     return asked.at
 
 
-def _example(loaded: "Loaded", text: searches.Passage, found: "Found") -> findings.Example:
+def _example(loaded: "Loaded", text: searches.SearchableText, found: "Found") -> findings.Example:
     """Return a piece of the searched text for a finding, with the unit's values."""
     begin, end = found.example[0], min(found.example[1], found.example[0] + _EXAMPLE)
     # The state there depends on little that is further back than this.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from charlstm.measure.inside.units import Found, Search
+    from charlstm.measure.search.units import Found, Search
 
 _QUIET = "dim"
 _LIKELY = 0.05  # the largest p-value of a finding

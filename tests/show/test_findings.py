@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from charlstm.measure.inside.units import Clamped, Controls, Found, Search
+from charlstm.measure.search.units import Clamped, Controls, Found, Search
 from charlstm.show import findings
 from tests.show.test_inside import Paper, drawing_on
 from tests.test_docs import documented, keys

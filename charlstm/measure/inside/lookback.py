@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlstm.errors import UsageError
-from charlstm.measure.inside.signals import Passage, opening
+from charlstm.measure.inside.signals import IdsLike, opening
 from charlstm.network import ngrams
 from charlstm.network.cells import CELLS, Array, Gates, State
 from charlstm.network.weights import (
@@ -57,7 +57,7 @@ class Lookback:
         return sizes
 
 
-def lookback(loaded: Loaded, ids: Passage, at: int, *, back: int = 128) -> Lookback:
+def lookback(loaded: Loaded, ids: IdsLike, at: int, *, back: int = 128) -> Lookback:
     """Differentiate the log probability of ids[at] with respect to the last `back` inputs before it, in float64.
 
     Args:

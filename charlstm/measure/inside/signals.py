@@ -21,7 +21,7 @@ from charlstm.storage.loaded import Loaded
 from charlstm.text.tokenizer import END, Tokenizer, code_points, widths
 
 Floats = npt.NDArray[np.float64]
-Passage = Sequence[int] | npt.NDArray[np.integer[Any]]
+IdsLike = Sequence[int] | npt.NDArray[np.integer[Any]]
 """Ids, perhaps with the frames of documents."""
 
 BLOCK = 256
@@ -89,7 +89,7 @@ class Cut:
     """Where in the ids the last id of each character is, (T,)."""
 
 
-def cut(tokenizer: Tokenizer, ids: Passage, text: str | None = None) -> Cut:
+def cut(tokenizer: Tokenizer, ids: IdsLike, text: str | None = None) -> Cut:
     """Cut ids into characters; a byte that belongs to no character is one of its own.
 
     Args:
@@ -119,7 +119,7 @@ def cut(tokenizer: Tokenizer, ids: Passage, text: str | None = None) -> Cut:
     return Cut(tuple(shown), of_last != unknown, last)
 
 
-def opening(tokenizer: Tokenizer, ids: Passage) -> list[int]:
+def opening(tokenizer: Tokenizer, ids: IdsLike) -> list[int]:
     """Return the ids that are read before a passage, which may begin with a `<start>` of its own."""
     first = tokenizer.opening
     return first[:-1] if tokenizer.framed and len(ids) and int(ids[0]) == tokenizer.start_id else first
@@ -128,7 +128,7 @@ def opening(tokenizer: Tokenizer, ids: Passage) -> list[int]:
 def stream(
     engine: Engine,
     tokenizer: Tokenizer,
-    ids: Passage,
+    ids: IdsLike,
     *,
     layers: Sequence[int],
     units: Sequence[int],
@@ -151,7 +151,7 @@ def stream(
 def read(
     engine: Engine,
     tokenizer: Tokenizer,
-    ids: Passage,
+    ids: IdsLike,
     *,
     layers: Sequence[int],
     units: Sequence[int],

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from charlstm.config import ModelConfig
-from charlstm.measure.inside import levels, untrained
-from charlstm.measure.inside.levels import Columns
+from charlstm.measure.search import levels, untrained
+from charlstm.measure.search.levels import Columns
 from charlstm.network.cells import CELLS
 from charlstm.network.model import CharLSTM
 from charlstm.network.stepper import Stepper

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from charlstm.config import ModelConfig
-from charlstm.measure.inside import levels
+from charlstm.measure.search import levels
 from charlstm.network import weights as names
 from charlstm.network.cells import CELLS
 from charlstm.network.ngrams import DENSE, Alphabet

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.measure.inside import areas
+from charlstm.measure.search import areas
 
 HIGHEST = 6
 _PRIORS = (0.5, 3.0)  # how many examples of a context its shorter one counts as

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from charlstm.errors import DataError
-from charlstm.measure.inside import units
-from charlstm.measure.inside.labels import Label, labels
-from charlstm.measure.inside.units import Search
+from charlstm.measure.search import units
+from charlstm.measure.search.labels import Label, labels
+from charlstm.measure.search.units import Search
 from charlstm.storage.loaded import Loaded
 from charlstm.text.tokenizer import ByteTokenizer, Tokenizer
 from tests.conftest import fitted
-from tests.measure.inside.by_hand import fresh, planted, quoted
+from tests.measure.search.by_hand import fresh, planted, quoted
 
 TEXT = quoted("\n\n".join(topics.values()))[:20_500]
 LABELS = ("inside quotes", "inside brackets", "column", "capital")
@@ -25,7 +25,7 @@ def some(text: str, begins: tuple[int, ...] = ()) -> list[Label]:
 
 def searched(loaded: Loaded, changed: int = 0, seed: int = 0) -> Search:
     """Search with the labels shifted by some characters."""
-    passage = units.passage(loaded, loaded.tokenizer.encode(TEXT))
+    passage = units.searchable(loaded, loaded.tokenizer.encode(TEXT))
     moved = [
         dataclasses.replace(
             label,
@@ -66,7 +66,7 @@ def test_a_planted_unit_comes_first(tokenizer: Tokenizer) -> None:
 def test_the_same_search_of_an_untrained_network_finds_nothing_again() -> None:
     loaded = fresh(fitted(TEXT), 0, cell="gru", hidden_size=12)
     progress: list[float] = []
-    passage = units.passage(loaded, loaded.tokenizer.encode(TEXT))
+    passage = units.searchable(loaded, loaded.tokenizer.encode(TEXT))
     first = units.search(loaded, passage.ids, some(passage.text), progress.append)
     assert first.found == ()
     assert first == units.search(loaded, passage.ids, some(passage.text))
@@ -102,7 +102,7 @@ def test_a_passage_has_one_character_per_label() -> None:
     framed = fresh(ByteTokenizer(framed=True), 0)
     start, end = framed.tokenizer.opening[1], framed.tokenizer.end_id
     ids = np.array([start, *"a“".encode(), end, start, 0xFF, *b"b", end])
-    passage = units.passage(framed, ids)
+    passage = units.searchable(framed, ids)
     assert passage.text == "\na“\n\n\udcffb\n"
     assert passage.ends.tolist() == [0, 1, 4, 5, 6, 7, 8, 9]
     assert passage.begins == (0, 4)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.measure.inside.labels import Label
+from charlstm.measure.search.labels import Label
 from charlstm.network.stepper import Hold, Stepper, StepState, outputs
 from charlstm.text.tokenizer import Ids
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.measure.inside.levels import Columns
+from charlstm.measure.search.levels import Columns
 from charlstm.storage.loaded import Loaded
 from charlstm.text.tokenizer import Ids, code_points, widths
 
@@ -14,7 +14,7 @@ _LEAST_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
-class Passage:
+class SearchableText:
     """A text; each of its characters is one id, or several of a byte model."""
 
     ids: Ids
@@ -31,7 +31,7 @@ class Passage:
         return code_points(self.text).astype(np.int64)
 
 
-def passage(loaded: Loaded, ids: Ids) -> Passage:
+def searchable(loaded: Loaded, ids: Ids) -> SearchableText:
     """Return as much of a text as the search can keep in memory: 100,000 characters of a layer of 640 units.
 
     Make the labels of its text, with its `begins`.
@@ -46,4 +46,4 @@ def passage(loaded: Loaded, ids: Ids) -> Passage:
     sizes = widths(code_points(text), "char")[1] if tokenizer.kind == "byte" else np.ones(len(text), np.int64)
     ends = sizes.cumsum() - 1
     begins = np.flatnonzero(ids[ends] == tokenizer.start_id) if tokenizer.framed else np.zeros(0, np.int64)
-    return Passage(ids, text, ends, tuple(begins.tolist()))
+    return SearchableText(ids, text, ends, tuple(begins.tolist()))

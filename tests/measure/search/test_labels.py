@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlstm.errors import UsageError
-from charlstm.measure.inside.labels import NEVER, Label, labels
+from charlstm.measure.search.labels import NEVER, Label, labels
 
 REAL = "\n\n".join(topics.values())
 

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charlstm.errors import UsageError
-from charlstm.measure.inside import matches
-from charlstm.measure.inside.source import SourceReader
+from charlstm.measure.search import matches
+from charlstm.measure.search.source import SourceReader
 
 NEVER = 1 << 30
 """Characters since the last opener if there has been none."""

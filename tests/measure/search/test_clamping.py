@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from charlstm.measure.inside import clamping
-from charlstm.measure.inside.clamping import Window
-from charlstm.measure.inside.labels import labels
+from charlstm.measure.search import clamping
+from charlstm.measure.search.clamping import Window
+from charlstm.measure.search.labels import labels
 from charlstm.network.stepper import Hold, outputs
 from tests.conftest import fitted
-from tests.measure.inside.by_hand import planted, quoted
+from tests.measure.search.by_hand import planted, quoted
 
 
 def test_surprise_is_that_of_each_unit_held_by_itself(text: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from charlstm.config import ModelConfig, RunConfig, TextConfig, TrainConfig
-from charlstm.measure.inside import untrained
+from charlstm.measure.search import untrained
 from charlstm.network import weights as names
 from charlstm.storage.checkpoint import Checkpoint
 from charlstm.storage.loaded import Loaded

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from charlstm.errors import UsageError
-from charlstm.measure.inside import matches
+from charlstm.measure.search import matches
 
 
 def test_matches_are_those_of_python() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from charlstm.measure.inside import halves
+from charlstm.measure.search import halves
 
 
 def test_every_block_is_whole_and_in_one_half() -> None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.measure.inside import areas, halves
-from charlstm.measure.inside.halves import Halves
-from charlstm.measure.inside.labels import Label
-from charlstm.measure.inside.levels import LEVELS, Storage
+from charlstm.measure.search import areas, halves
+from charlstm.measure.search.halves import Halves
+from charlstm.measure.search.labels import Label
+from charlstm.measure.search.levels import LEVELS, Storage
 
 BINS = 10
 """Of a signal, for the variance of a count that it explains."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from charlstm.config import ModelConfig
-from charlstm.measure.inside import untrained
+from charlstm.measure.search import untrained
 from charlstm.network.cells import CELLS
 from charlstm.network.model import CharLSTM
 from tests.conftest import fitted

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.measure.inside import areas
-from charlstm.measure.inside.levels import LEVELS
+from charlstm.measure.search import areas
+from charlstm.measure.search.levels import LEVELS
 from charlstm.network import blas
 
 SHIFTS = 199

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charlstm.measure.inside import grams
+from charlstm.measure.search import grams
 
 TEXT = np.random.default_rng(0).integers(0, 3, 6_000)
 FIRST, SECOND = np.arange(3_000), np.arange(3_000, 6_000)

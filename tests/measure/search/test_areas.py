@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charlstm.measure.inside import areas
+from charlstm.measure.search import areas
 
 SOURCE = np.random.default_rng(0)
 LEVELS = SOURCE.integers(0, 12, 300)

@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from charlstm.errors import DataError
-from charlstm.measure.inside import clamping, halves, scoring, shifts, untrained
-from charlstm.measure.inside import levels as reading
-from charlstm.measure.inside.clamping import Clamped
-from charlstm.measure.inside.grams import Grams
-from charlstm.measure.inside.halves import Halves
-from charlstm.measure.inside.labels import Label
-from charlstm.measure.inside.levels import Columns, Levels
-from charlstm.measure.inside.passage import Passage, passage
-from charlstm.measure.inside.scoring import Score
+from charlstm.measure.search import clamping, halves, scoring, shifts, untrained
+from charlstm.measure.search import levels as reading
+from charlstm.measure.search.clamping import Clamped
+from charlstm.measure.search.grams import Grams
+from charlstm.measure.search.halves import Halves
+from charlstm.measure.search.labels import Label
+from charlstm.measure.search.levels import Columns, Levels
+from charlstm.measure.search.scoring import Score
+from charlstm.measure.search.searchable import SearchableText, searchable
 from charlstm.network.stepper import Stepper
 from charlstm.storage.loaded import Loaded
 from charlstm.text.tokenizer import Ids
 
-__all__ = ["LEAST", "Clamped", "Controls", "Found", "Passage", "Search", "passage", "require", "search"]
+__all__ = ["LEAST", "Clamped", "Controls", "Found", "Search", "SearchableText", "require", "search", "searchable"]
 
 LEAST = 2 * halves.LEAST_BLOCKS * halves.BLOCK
 """Characters of the text that are needed."""
@@ -119,7 +119,7 @@ def search(
 
     Args:
         loaded: the model.
-        ids: a text that it was not trained on; see `passage` for how much of it is read.
+        ids: a text that it was not trained on; see `searchable` for how much of it is read.
         labels: of that passage.
         report: told the share that is done.
         seed: of the halves, the shifts, and whatever else is drawn.
@@ -127,7 +127,7 @@ def search(
     Raises:
         DataError: if the text is too short.
     """
-    text = passage(loaded, ids)
+    text = searchable(loaded, ids)
     count = len(text.text)
     if count < LEAST:
         raise DataError(
@@ -172,7 +172,7 @@ class _Searched:
     def __init__(
         self,
         loaded: Loaded,
-        text: Passage,
+        text: SearchableText,
         parts: Halves,
         labels: Sequence[Label],
         seed: int,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from charlstm.measure.inside import shifts
-from charlstm.measure.inside.areas import auc, bins, r2
+from charlstm.measure.search import shifts
+from charlstm.measure.search.areas import auc, bins, r2
 
 SOURCE = np.random.default_rng(0)
 COUNT = 1_500

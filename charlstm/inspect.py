@@ -8,8 +8,9 @@ A model is what `charlstm.load` returns. Every function returns a frozen datacla
 A text is read from the beginning of a document.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -92,14 +93,15 @@ def read(
         DataError: if the text is empty.
         UsageError: if there is no such layer, unit or signal.
     """
-    loaded, shape = model.loaded, model.loaded.config.model
+    loaded = _opened(model)
+    shape = loaded.config.model
     return signals.read_text(
         loaded,
         _text(text),
-        layers=range(1, shape.num_layers + 1) if layers is None else layers,
-        units=range(shape.hidden_size) if units is None else units,
-        wanted=signals.names(shape.cell) if names is None else names,
-        begin=begin,
+        layers=range(1, shape.num_layers + 1) if layers is None else _whole_numbers("layers", layers),
+        units=range(shape.hidden_size) if units is None else _whole_numbers("units", units),
+        wanted=signals.names(shape.cell) if names is None else _strings(names),
+        begin=_whole_number("begin", begin),
     )
 
 
@@ -109,7 +111,7 @@ def overview(model: Model, text: str) -> tuple[Overview, ...]:
     Raises:
         DataError: if the text is empty.
     """
-    shape = model.loaded.config.model
+    shape = _opened(model).config.model
     return tuple(
         overviews.overview(read(model, text, layers=[layer]), shape.cell, layer)
         for layer in range(1, shape.num_layers + 1)
@@ -147,9 +149,12 @@ def lookback(model: Model, text: str, *, at: int | None = None, back: int = BACK
         DataError: if the text is empty.
         UsageError: if there is no such character.
     """
-    ids = model.loaded.tokenizer.encode(_text(text))
-    cut = signals.cut(model.loaded.tokenizer, ids)
-    return look(model.loaded, ids, cut, _place(at, len(cut.characters)), back=back)
+    loaded = _opened(model)
+    ids = loaded.tokenizer.encode(_text(text))
+    cut = signals.cut(loaded.tokenizer, ids)
+    if _whole_number("back", back) < 1:
+        raise UsageError(f"back {back}: give at least 1 input to look at")
+    return look(loaded, ids, cut, _place(at, len(cut.characters)), back=back)
 
 
 def units(
@@ -172,18 +177,27 @@ def units(
         DataError: if the text is empty, too short to be split, or has too little of what a label of yours matches.
         UsageError: if a regular expression is wrong, or takes too long.
     """
-    passage = searches.searchable(model.loaded, model.loaded.tokenizer.encode(_text(text)))
-    labels = labelling.labels(passage.text, dict(follow or {}))
-    searches.require(labels, follow or {}, len(passage.text))
-    return searches.search(model.loaded, passage.ids, labels, report)
+    loaded, following = _opened(model), _patterns(follow)
+    passage = searches.searchable(loaded, loaded.tokenizer.encode(_text(text)))
+    labels = labelling.labels(passage.text, following)
+    searches.require(labels, following, len(passage.text))
+    return searches.search(loaded, passage.ids, labels, report)
 
 
 def cost(model: Model) -> Cost:
     """Return what a character costs on this machine: multiplications, bytes, time and energy. It takes some seconds."""
-    return costs.cost(model.loaded)
+    return costs.cost(_opened(model))
 
 
-def look(loaded: Loaded, ids: Ids | npt.NDArray[np.int64], cut: Cut, at: int, *, back: int = BACK) -> Lookback:
+def look(
+    loaded: Loaded,
+    ids: Ids | npt.NDArray[np.int64],
+    cut: Cut,
+    at: int,
+    *,
+    back: int = BACK,
+    report: Callable[[float], None] = lambda _: None,
+) -> Lookback:
     """Return what `lookback` does, with characters for ids: one of several bytes counts as one input.
 
     Its gradient is the root of the sum of the squares of those of its bytes, and what begins a document counts with
@@ -195,17 +209,18 @@ def look(loaded: Loaded, ids: Ids | npt.NDArray[np.int64], cut: Cut, at: int, *,
         cut: its characters.
         at: index of the predicted one.
         back: ids that are looked at.
+        report: told the share that is done.
     """
-    found = lookbacks.lookback(loaded, ids.astype(np.int64), int(cut.last[at]), back=back)
+    found = lookbacks.lookback(loaded, ids.astype(np.int64), int(cut.last[at]), back=back, report=report)
     owners = np.searchsorted(cut.last, np.arange(found.first, found.first + len(found.gradients)))
     owners = owners[owners < at]  # what was read of the character itself is no input of another one
     if not len(owners):
-        return Lookback(at, found.log_probability, at, found.gradients[:0])
+        return dataclasses.replace(found, at=at, first=at, gradients=found.gradients[:0])
     gradients, first = found.gradients[: len(owners)], int(owners[0])
     if len(np.unique(owners)) < len(owners):
         starts = np.searchsorted(owners, np.arange(first, at))
         gradients = np.sqrt(np.add.reduceat(gradients**2, starts))
-    return Lookback(at, found.log_probability, first, gradients)
+    return dataclasses.replace(found, at=at, first=first, gradients=gradients)
 
 
 def memorable(reading: Reading, found: Overview) -> tuple[int, float | None]:
@@ -222,6 +237,47 @@ def memorable(reading: Reading, found: Overview) -> tuple[int, float | None]:
     return reading.units[int(varied.argmax())], None
 
 
+def _opened(model: Model) -> Loaded:
+    """Return the opened checkpoint of a model; raises `UsageError` if it is none."""
+    loaded = getattr(model, "loaded", None)
+    if not isinstance(loaded, Loaded):
+        raise UsageError(f"a {type(model).__name__} is not a model: give what charlstm.load returns")
+    return loaded
+
+
+def _whole_number(name: str, value: Any) -> int:
+    """Return a whole number; raises `UsageError` if it is something else."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise UsageError(f"{name} {value!r}: must be a whole number")
+    return int(value)
+
+
+def _whole_numbers(name: str, values: Any) -> list[int]:
+    """Return whole numbers; raises `UsageError` if they are something else."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise UsageError(f"{name} {values!r}: give a list of whole numbers")
+    return [_whole_number(name, value) for value in values]
+
+
+def _strings(names: Any) -> list[str]:
+    """Return the names of signals; raises `UsageError` if they are something else."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UsageError(f"names {names!r}: give a list of names, such as ['c', 'f']")
+    return list(names)
+
+
+def _patterns(follow: Any) -> dict[str, str]:
+    """Return regular expressions by their names; raises `UsageError` if they are something else."""
+    if follow is None:
+        return {}
+    texts = isinstance(follow, Mapping) and all(
+        isinstance(part, str) and part for pair in follow.items() for part in pair
+    )
+    if not texts:
+        raise UsageError(f"follow {follow!r}: give names and regular expressions, such as {{'year': '[0-9]{{4}}'}}")
+    return dict(follow)
+
+
 def _text(text: str) -> str:
     """Return a text; raises `UsageError` if it is something else, and `DataError` if there is none."""
     if not isinstance(text, str):
@@ -235,6 +291,7 @@ def _place(at: int | None, length: int) -> int:
     """Return the index of a character; raises `UsageError` if there is none."""
     if at is None:
         return length - 1
+    at = _whole_number("at", at)
     if not 0 <= at < length:
         raise UsageError(f"at {at}: the text has characters 0 to {length - 1}; choose one of them")
     return at

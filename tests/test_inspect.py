@@ -139,3 +139,13 @@ def test_mistakes(model: charlstm.Model) -> None:
             function(model, TEXT, at=len(TEXT), **options)  # type: ignore[operator]
     with pytest.raises(UsageError, match=r"follow"):
         inside.units(model, TEXT * 400, follow={"a": "("})
+    for options in ({"units": [1.5]}, {"layers": 1}, {"names": "c"}, {"begin": "1"}):
+        with pytest.raises(UsageError, match=next(iter(options))):
+            inside.read(model, TEXT, **options)  # type: ignore[arg-type]
+    for follow in ({"a": 3}, ["a"], {"": "a"}):
+        with pytest.raises(UsageError, match="follow"):
+            inside.units(model, TEXT, follow=follow)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="back"):
+        inside.lookback(model, TEXT, back=0)
+    with pytest.raises(UsageError, match="not a model"):
+        inside.cost("shakespeare")  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import click
 from charlstm.cli import opening
 from charlstm.cli.options import HELP, cached, common, open_cache
 from charlstm.cli.passages import Wanted
-from charlstm.errors import InputOutputError, UsageError
+from charlstm.errors import InputOutputError, UsageError, os_reason
 from charlstm.network import blas
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _TAKES = {
 @click.command("inspect", context_settings=HELP, short_help="Look inside a model as it reads.")
 @click.argument("checkpoint", required=False)
 @click.argument("text", required=False)
-@click.option("--text", "typed", metavar="STRING", default=None, help="Read this, instead of TEXT.")
+@click.option("--text", "typed", metavar="STRING", default=None, help="Read this, as one document, instead of TEXT.")
 @click.option("--layer", type=click.IntRange(1), metavar="L", help="Layer to show, from 1.  [default: 1]")
 @click.option(
     "--unit",
@@ -178,14 +178,27 @@ def _followed(follow: tuple[str, ...]) -> dict[str, str]:
 
 
 def _require_writable(svg: str | None) -> None:
-    """Raise an error if no file of this name can be written."""
+    """Raise an error if no file of this name can be written, or something else than a picture would be lost."""
     if svg is None:
         return
     path = Path(svg)
-    if not path.name or path.is_dir():
+    if not path.name or path.is_dir() or svg == "-":
         raise UsageError(f"--svg {svg!r}: not the name of a file; give one, such as picture.svg")
     if not path.parent.is_dir():
-        raise InputOutputError(f"--svg {svg}: there is no folder {path.parent}; make it, or choose another file")
+        raise InputOutputError(f"--svg {svg}: {path.parent} is no folder; make it, or choose another file")
+    if path.is_symlink() or (path.exists() and not _is_picture(path)):
+        raise UsageError(f"--svg {svg}: this file is there and is no picture; choose another name, or remove it")
+
+
+def _is_picture(path: Path) -> bool:
+    """Return whether a file is an SVG file, or empty."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in {b"<svg", b""}
+    except OSError as error:
+        raise InputOutputError(f"--svg {path}: cannot be read ({os_reason(error)}); choose another file") from None
 
 
 def _require(loaded: "Loaded", asked: "Asked") -> None:
@@ -197,7 +210,9 @@ def _require(loaded: "Loaded", asked: "Asked") -> None:
         told = "the only layer is 1" if shape.num_layers == 1 else f"the layers are 1 to {shape.num_layers}"
         raise UsageError(f"--layer {asked.layer}: {told} in this model; choose one there is")
     if asked.unit is not None and asked.unit >= shape.hidden_size:
-        raise UsageError(f"--unit {asked.unit}: a layer of this model has the units 0 to {shape.hidden_size - 1}")
+        raise UsageError(
+            f"--unit {asked.unit}: a layer of this model has the units 0 to {shape.hidden_size - 1}; choose one"
+        )
     there = signals.names(shape.cell)
     for name in asked.show:
         if name not in there:

@@ -84,6 +84,6 @@ class Wanted:
         if not there:
             raise DataError(f"{name}: no characters in it; give a text with some")
         if self.begin >= there:
-            raise UsageError(f"--begin {self.begin}: {name} has {there:,} characters; begin before the last of them")
+            raise UsageError(f"--begin {self.begin}: the text has {there:,} characters ({name}); begin before the last")
         end = min(end, there)
         return Piece(name, wide[: int(cut.last[end - 1]) + 1], self.begin, end - self.begin)

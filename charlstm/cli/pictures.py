@@ -9,11 +9,15 @@ import numpy.typing as npt
 
 from charlstm.cli.passages import Wanted
 from charlstm.errors import InputOutputError, os_reason
+from charlstm.measure.inside import signals
+from charlstm.network.cells import CELLS
 from charlstm.shell import command
 from charlstm.show import terminal
 from charlstm.show.canvas import Canvas
 from charlstm.storage import durable
 from charlstm.text.tokenizer import REPLACEMENT
+
+_LONGEST_HINT = 200  # characters of a text that was typed
 
 
 def unknown(characters: Sequence[str], known: npt.NDArray[np.bool_]) -> dict[str, int]:
@@ -53,16 +57,24 @@ def finish(canvas: Canvas, view: str, svg: str | None, unknown: dict[str, int]) 
         raise InputOutputError(f"--svg {path}: cannot be written ({reason}); choose another file") from None
 
 
-def hints(checkpoint: str | None, wanted: Wanted, names: Sequence[str], layer: int, unit: int) -> None:
+def hints(checkpoint: str | None, wanted: Wanted, cell: str, layer: int, unit: int) -> None:
     """Print what a user may want to type next, for the same model, text and unit."""
-    if not terminal.people():
+    if not terminal.people() or len(wanted.typed or "") > _LONGEST_HINT:
         return
     given = [each for each in (checkpoint, wanted.file) if each is not None]
-    same = {"text": wanted.typed, "unit": str(unit), "layer": str(layer) if layer > 1 else None}
+    same = {
+        "text": wanted.typed,
+        "encoding": wanted.encoding,
+        "begin": str(wanted.begin) if wanted.begin else None,
+        "length": None if wanted.length is None else str(wanted.length),
+        "unit": str(unit),
+        "layer": str(layer) if layer > 1 else None,
+    }
+    ledger = [("ledger", command("inspect", *given, ledger=True, **same))] if CELLS[cell].keep_gate else []
     terminal.commands(
         [
-            ("gates", command("inspect", *given, show=",".join(names), **same)),
-            ("ledger", command("inspect", *given, ledger=True, **same)),
+            ("gates", command("inspect", *given, show=",".join(signals.names(cell)), **same)),
+            *ledger,
             ("meaning", command("inspect", *given[: checkpoint is not None], units=True)),
         ]
     )

@@ -82,7 +82,7 @@ def passage(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
     unknown: dict[str, int] = {}
     inside.passage(canvas, _moments(narrow, layer, names, unknown), names)
     pictures.finish(canvas, asked.view, asked.svg, unknown)
-    pictures.hints(asked.checkpoint, asked.wanted, signals.names(shape.cell), layer, unit)
+    pictures.hints(asked.checkpoint, asked.wanted, shape.cell, layer, unit)
 
 
 def heat_map(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
@@ -131,6 +131,8 @@ def ledger(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
     if unit is None:
         first = _read(loaded, _beginning(piece, loaded), [layer], range(shape.hidden_size), signals.names(shape.cell))
         unit, _ = inner.memorable(first, overviews.overview(first, shape.cell, layer))
+    if asked.at is not None and asked.at < piece.length:
+        piece = _beginning(piece, loaded, asked.at + 1)  # what follows does not matter
     reading = _read(loaded, piece, [layer], [unit], names)
     found = ledgers.ledger(reading, shape.cell, layer, unit, _cursor(asked, reading.characters))
     if asked.as_json:
@@ -139,7 +141,7 @@ def ledger(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
     canvas = _canvas(asked)
     canvas.said(
         f"What each character put into {found.signal} of unit {unit} in layer {layer}, as far as it is still there "
-        "after the underlined one:",
+        f"after character {found.at}, the last one here:",
         "bold",
     )
     canvas.words()
@@ -152,7 +154,8 @@ def lookback(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
     piece = _piece(loaded, asked, cache, _PASSAGE)
     cut = signals.cut(loaded.tokenizer, piece.ids, piece.text)
     at = piece.begin + _cursor(asked, cut.characters[piece.begin :])
-    found = inner.look(loaded, piece.ids, cut, at)
+    with terminal.bar("reading") as report:
+        found = inner.look(loaded, piece.ids, cut, at, report=report)
     looked = slice(found.first, at + 1)
     characters, known = cut.characters[looked], cut.known[looked]
     found = dataclasses.replace(found, at=at - piece.begin, first=found.first - piece.begin)
@@ -160,7 +163,7 @@ def lookback(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
         terminal.Output().json(inside.lookback_row(characters, found))
         return
     canvas = _canvas(asked)
-    canvas.said("How much the prediction of the underlined character depended on each one before it:", "bold")
+    canvas.said("How much the prediction of the last character here depended on each one before it:", "bold")
     canvas.words()
     inside.lookback(canvas, characters, known.tolist(), found)
     pictures.finish(canvas, asked.view, asked.svg, pictures.unknown(characters, known))
@@ -259,14 +262,14 @@ def _read(loaded: "Loaded", piece: Piece, numbers: Sequence[int], kept: Sequence
         return signals.joined(watched())
 
 
-def _beginning(piece: Piece, loaded: "Loaded") -> Piece:
-    """Return the beginning of a piece, from which a unit is chosen."""
-    if piece.length <= _FIRST:
+def _beginning(piece: Piece, loaded: "Loaded", length: int = _FIRST) -> Piece:
+    """Return the beginning of a piece: by default as much as a unit is chosen from."""
+    if piece.length <= length:
         return piece
-    last = signals.cut(loaded.tokenizer, piece.ids).last[piece.begin + _FIRST - 1]
+    last = signals.cut(loaded.tokenizer, piece.ids).last[piece.begin + length - 1]
     ids, text = piece.ids[: int(last) + 1], piece.text
     return dataclasses.replace(
-        piece, ids=ids, length=_FIRST, text=None if text is None else text[: piece.begin + _FIRST]
+        piece, ids=ids, length=length, text=None if text is None else text[: piece.begin + length]
     )
 
 

@@ -220,7 +220,13 @@ def ledger(canvas: Canvas, reading: "Reading", found: "Ledger") -> None:
         _listed(canvas, reading.characters, known, at, _signed(float(shares[at])), found.at - at)
     others = float(np.delete(shares, order).sum())
     for words, value in (
-        (f"all {max(0, until - len(order)):,} other characters", others),
+        *(
+            [(f"all {until - len(order):,} other characters together", others)]
+            if until > len(order) + 1
+            else [("the other character", others)]
+            if until > len(order)
+            else []
+        ),
         ("left of the state before the passage", found.carried),
         (
             f"sum, which is {found.signal} after {marked(reading.characters[found.at])}",
@@ -250,13 +256,18 @@ def lookback(canvas: Canvas, characters: Sequence[str], known: Sequence[bool], f
     canvas.words()
     canvas.scale(UNSIGNED, "gradient", "0", f"{most:.4f}")
     canvas.said(
-        f"Predicted: {_marked(characters[last], known=known[last])} (underlined), probability "
+        f"Predicted: {_marked(characters[last], known=known[last])}, probability "
         f"{math.exp(found.log_probability):.1%}, {-found.log_probability / math.log(2):.2f} bits."
     )
     canvas.words()
+    if not len(sizes):
+        canvas.said("Nothing comes before it.")
+        return
     canvas.said("It looked most at:")
-    for at in sizes.argsort(kind="stable")[::-1][:_LISTED].tolist():
-        _listed(canvas, characters, known[at], at, f"{float(sizes[at]):.4f}", last - at)
+    order = sizes.argsort(kind="stable")[::-1][:_LISTED].tolist()
+    width = len(f"{most:.4f}")
+    for at in order:
+        _listed(canvas, characters, known[at], at, right(f"{float(sizes[at]):.4f}", width), last - at)
 
 
 def _listed(canvas: Canvas, characters: Sequence[str], known: bool, at: int, number: str, back: int) -> None:
@@ -266,7 +277,7 @@ def _listed(canvas: Canvas, characters: Sequence[str], known: bool, at: int, num
     here = in_brief(characters[at]) if narrow and columns(here) > _HERE else here
     before = in_brief("".join(characters[max(0, at - _BEFORE) : at]))
     after = in_brief("".join(characters[at + 1 : at + 1 + _AFTER]))
-    distance = f" -{back} " if narrow else f"  {right(f'{back:,} back', _BACK)}  "
+    distance = f" {right(f'-{back}', 4)} " if narrow else f"  {right(f'{back:,} back', _BACK)}  "
     room = canvas.width - columns(number) - columns(distance) - max(_HERE, columns(here)) - 2
     size = max(0, min(_BEFORE, room - _AFTER))
     gap = left("", max(0, _HERE - columns(here)))

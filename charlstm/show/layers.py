@@ -26,7 +26,7 @@ def in_brief(canvas: Canvas, found: "Overview", layers: int, units: int, charact
         units: of a layer.
         characters: that were read for it.
     """
-    canvas.said(f"Layer {found.layer} of {layers}, {units:,} units, along {characters:,} characters:")
+    canvas.said(f"Layer {found.layer} of {layers}, {units:,} units, along {_counted(characters)}:")
     if found.saturation:
         shares = ", ".join(f"{it.gate} {it.shut:.0%}/{it.open:.0%}" for it in found.saturation)
         canvas.said(f"gates nearly shut/open: {shares}", _QUIET)
@@ -36,12 +36,12 @@ def in_brief(canvas: Canvas, found: "Overview", layers: int, units: int, charact
         longest = ", ".join(f"unit {it.unit} {_spoken(it)}" for it in found.longest[:_IN_BRIEF])
         canvas.said(f"longest memories: {longest}", _QUIET)
     if found.kept:
-        canvas.said(f"of a state, still there after {_kept(found)}", _QUIET)
+        canvas.said(f"left of a state after so many characters: {_kept(found)}", _QUIET)
 
 
 def overview(canvas: Canvas, found: "Overview", units: int, characters: int) -> None:
     """Draw the overview of a layer: its gates, the time scales of its units, and how long a state lasts."""
-    canvas.said(f"Layer {found.layer}: {units:,} units, {characters:,} characters", "bold")
+    canvas.said(f"Layer {found.layer}: {units:,} units, {_counted(characters)}", "bold")
     if not found.saturation:
         canvas.said(_NO_GATES)
         return
@@ -64,7 +64,11 @@ def overview(canvas: Canvas, found: "Overview", units: int, characters: int) -> 
         canvas.said("The longest: " + ", ".join(f"unit {it.unit} {_spoken(it)}" for it in found.longest))
     if found.kept:
         canvas.words()
-        canvas.said(f"Of a state, on average, is still there after {_kept(found)}.")
+        canvas.said(f"Share of a state that is left, on average, after so many characters: {_kept(found)}.")
+
+
+def _counted(characters: int) -> str:
+    return "1 character" if characters == 1 else f"{characters:,} characters"
 
 
 def _kept(found: "Overview") -> str:
@@ -86,7 +90,9 @@ def overview_row(found: "Sequence[Overview]") -> dict[str, Any]:
             {
                 "layer": one.layer,
                 "saturation": [dataclasses.asdict(each) for each in one.saturation],
-                "histogram": [{"least": least, "units": count} for least, count in one.histogram],
+                "histogram": [
+                    {"least": least if math.isfinite(least) else None, "units": count} for least, count in one.histogram
+                ],
                 "longest": [
                     {"unit": it.unit, "characters": it.characters if math.isfinite(it.characters) else None}
                     for it in one.longest

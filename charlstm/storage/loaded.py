@@ -208,7 +208,7 @@ class Loaded:
         whole = corpora.load_text(paths, config, self.tokenizer, cache=cache, watch=watch)
         notes = whole.left_out.notes() if named else []
         if named and whole.sha256 == self.source.sha256:
-            notes.append("the model was trained on most of this text; leave TEXT out to score the held-out part alone")
+            notes.append("the model was trained on most of this text; leave TEXT out to take the held-out part alone")
         return Passage(f"{' '.join(paths)}, all of it", whole.split, tuple(notes))
 
     def require_encodable(self, encoding: str | None, text: str | None) -> None:

@@ -244,8 +244,27 @@ def test_a_picture_in_a_file(charlstm: Command, trained: Path) -> None:
         assert "charlstm" in svg
     Path("link.svg").symlink_to("picture.svg")
     refused = charlstm("inspect", trained, "--length=80", "--svg=link.svg")
-    assert refused.code == 74
-    assert refused.err.splitlines()[-1].startswith("error: link.svg: a symbolic link")
+    assert (refused.code, refused.out) == (2, "")
+    assert charlstm("inspect", trained, "--length=80", "--svg=picture.svg").code == 0  # a picture may be replaced
+
+
+def test_a_picture_replaces_nothing_but_a_picture(charlstm: Command, trained: Path) -> None:
+    Path("mine.txt").write_text("a text of my own")
+    checkpoint = next(trained.glob("**/best.safetensors"))
+    before = checkpoint.read_bytes()
+    for target in ("mine.txt", str(checkpoint)):
+        done = charlstm("inspect", trained, "mine.txt", f"--svg={target}")
+        assert (done.code, done.out) == (2, "")
+        assert "is no picture" in done.err
+    assert Path("mine.txt").read_text() == "a text of my own"
+    assert checkpoint.read_bytes() == before
+
+
+def test_what_ends_documents_is_no_part_of_a_gradient(charlstm: Command, others: Path) -> None:
+    found = row(charlstm("inspect", others / "documents", "--text=the value", "--back", "--json"))
+    assert 0 < max(found["sizes"]) < 10
+    nothing = charlstm("inspect", others / "documents", "--text=the value", "--back", "--at=0")
+    assert "Nothing comes before it." in nothing.out
 
 
 def test_a_person_is_told_what_to_type_next(charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

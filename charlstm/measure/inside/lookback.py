@@ -49,15 +49,26 @@ class Lookback:
     """Index of the first input of `gradients`; what is read before the passage has none."""
     gradients: npt.NDArray[np.float64]
     """(inputs, E): with respect to what the network reads at each of them, the character's vector and its n-grams'."""
+    reserved: int = 0
+    """Features at the end of each vector in which no character differs from another: the one that ends a document,
+    whose frozen weights are enormous."""
 
     @property
     def sizes(self) -> npt.NDArray[np.float64]:
-        """The norm of the gradient at each input, (inputs,)."""
-        sizes: npt.NDArray[np.float64] = np.sqrt((self.gradients**2).sum(-1))
+        """The norm of the gradient at each input, (inputs,), without the reserved feature."""
+        gradients = self.gradients[:, : self.gradients.shape[1] - self.reserved]
+        sizes: npt.NDArray[np.float64] = np.sqrt((gradients**2).sum(-1))
         return sizes
 
 
-def lookback(loaded: Loaded, ids: IdsLike, at: int, *, back: int = 128) -> Lookback:
+def lookback(
+    loaded: Loaded,
+    ids: IdsLike,
+    at: int,
+    *,
+    back: int = 128,
+    report: Callable[[float], None] = lambda _: None,
+) -> Lookback:
     """Differentiate the log probability of ids[at] with respect to the last `back` inputs before it, in float64.
 
     Args:
@@ -65,6 +76,7 @@ def lookback(loaded: Loaded, ids: IdsLike, at: int, *, back: int = 128) -> Lookb
         ids: a passage, perhaps with the frames of documents; the beginning of a document is read before it.
         at: the index of an id. A character of the tokenizer `byte` is several ids: choose one of them.
         back: the most inputs to differentiate with respect to; fewer if the passage begins after them.
+        report: told the share of what comes before them that has been read.
 
     Raises:
         UsageError: if there is no such id, or it begins a document, which is never predicted.
@@ -83,8 +95,10 @@ def lookback(loaded: Loaded, ids: IdsLike, at: int, *, back: int = 128) -> Lookb
     pace = loaded.engine.pace()
     with pace.held if pace else contextlib.nullcontext():  # more threads only get in each other's way
         state = loaded.engine.zero_state()
-        for id in before:
+        for number, id in enumerate(before):
             _, state = loaded.engine.step(id, state)
+            if number % _EXACT == 0:
+                report(number / len(before))
         network = _Network(loaded)
         layers = network.forward(read, [tuple(_plain(part) for part in layer) for layer in state])
         outputs = np.concatenate([layer.after[-1][0] for layer in layers])
@@ -93,7 +107,7 @@ def lookback(loaded: Loaded, ids: IdsLike, at: int, *, back: int = 128) -> Lookb
         chosen[target] += 1  # d log p(target) / d logits
         gradients = network.backward(layers, chosen, at - first)
     log_probability = float(likely[target]) - (tokenizer.unknown_nats if target == tokenizer.unknown_id else 0.0)
-    return Lookback(at, log_probability, first, gradients)
+    return Lookback(at, log_probability, first, gradients, int(tokenizer.framed))
 
 
 @dataclass(frozen=True)

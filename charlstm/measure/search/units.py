@@ -145,7 +145,9 @@ def search(
     clamped = searched.clamped([*standing, *others])
     report(1.0)
     units = loaded.config.model.num_layers * loaded.config.model.hidden_size
-    return Search(count, units, tuple(clamped[: len(standing)]), tuple(clamped[len(standing) :]), absent)
+    return Search(
+        count - len(text.begins), units, tuple(clamped[: len(standing)]), tuple(clamped[len(standing) :]), absent
+    )
 
 
 def require(labels: Sequence[Label], names: Collection[str], count: int, seed: int = 0) -> None:

@@ -52,7 +52,7 @@ def test_states_are_those_of_single_steps_and_of_torch(text: str, cell: str, num
             for name, ours, theirs in zip("hc", state[layer], torch_state[layer], strict=False):
                 found = reading.values[layer + 1, name][at]
                 assert found.tobytes() == ours.tobytes()
-                np.testing.assert_allclose(found, theirs[0, 0].numpy(), atol=1e-5)
+                np.testing.assert_allclose(found, theirs[0, 0].numpy(), rtol=1e-5, atol=1e-5)
 
 
 def test_gates_make_the_state_that_is_told(text: str) -> None:

@@ -131,7 +131,7 @@ def ledger(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
     if unit is None:
         first = _read(loaded, _beginning(piece, loaded), [layer], range(shape.hidden_size), signals.names(shape.cell))
         unit, _ = inner.memorable(first, overviews.overview(first, shape.cell, layer))
-    if asked.at is not None and asked.at < piece.length:
+    if asked.at is not None:
         piece = _beginning(piece, loaded, asked.at + 1)  # what follows does not matter
     reading = _read(loaded, piece, [layer], [unit], names)
     found = ledgers.ledger(reading, shape.cell, layer, unit, _cursor(asked, reading.characters))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlstm.config import ModelConfig
+from charlstm.measure.inside.signals import opening
 from charlstm.network.cells import CELLS
 from charlstm.network.ngrams import Alphabet
 from charlstm.network.stepper import Stepper, StepState
@@ -120,9 +121,9 @@ def read(
     count = len(ids)
     streams = int(np.clip(count // max(1, 2 * before), 1, _STREAMS))
     bounds = np.arange(streams + 1) * count // streams
-    opening = _opening(tokenizer, ids)
-    first = -max(before if streams > 1 else 0, len(opening))
-    places = _Places(ids, bounds[:-1], opening, -first)
+    first_ids = opening(tokenizer, ids)
+    first = -max(before if streams > 1 else 0, len(first_ids))
+    places = _Places(ids, bounds[:-1], first_ids, -first)
     storage = np.empty((len(columns), count), np.uint8) if into is None else into
     whole = len(ends) == count
     recorder = _Recorder(columns, bounds, weights if whole else _spread(weights, ends, count), storage)
@@ -157,12 +158,6 @@ def _spread(weights: Array, ends: npt.NDArray[np.int64], count: int) -> Array:
     spread = np.zeros((len(weights), count), np.float32)
     spread[:, ends] = weights
     return spread
-
-
-def _opening(tokenizer: Tokenizer, ids: Ids) -> list[int]:
-    """Return what is read before a text; one that begins with `<start>` brings its own."""
-    opening = tokenizer.opening
-    return opening[:-1] if tokenizer.framed and len(ids) and ids[0] == tokenizer.start_id else opening
 
 
 class _Places:

@@ -137,7 +137,8 @@ def search(
     assert all(len(label.values) == count for label in labels), "labels of another text"
     parts = halves.split(count, seed)
     present = [label for label in labels if scoring.is_present(label, parts)]
-    absent = tuple(label.name for label in labels if not scoring.is_present(label, parts))
+    there = {label.name for label in present}
+    absent = tuple(label.name for label in labels if label.name not in there)
     searched = _Searched(loaded, text, parts, present, seed, report)
     found = searched.found() if present else []
     standing = sorted((each for each in found if each.stands), key=lambda each: -each.strength)

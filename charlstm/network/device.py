@@ -52,10 +52,13 @@ class Device:
 def choose(config: DeviceConfig) -> str:
     """Return the processor that `config` names, or the fastest kind available, and set the number of threads.
 
+    On a GPU, fp32 is fp32: cuDNN would round the factors of its products to the 10 bits of TF32.
+
     Raises:
         UsageError: if this machine has no such processor.
     """
     _keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False
     use_threads(config.threads or _DEFAULT_THREADS)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if config.device == "auto":

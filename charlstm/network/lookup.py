@@ -83,8 +83,6 @@ class _Sum(torch.autograd.Function):
         rows, order = rows.sort(stable=True)
         touched, many = torch.unique_consecutive(rows, return_counts=True)
         sums = F.embedding_bag(places[order], gradients[0].contiguous(), many.cumsum(0) - many, mode="sum")
-        return (
-            torch.sparse_coo_tensor(touched[None], sums, ctx.shape, is_coalesced=True, check_invariants=False),
-            None,
-            None,
-        )
+        with torch.sparse.check_sparse_tensor_invariants(False):  # type: ignore[no-untyped-call]  # torch warns if nothing says so
+            gradient = torch.sparse_coo_tensor(touched[None], sums, ctx.shape, is_coalesced=True)
+        return gradient, None, None

@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,16 @@ from charlstm.text.gather import Gathered, Watch, gather, read_ids
 from charlstm.text.listing import LeftOut, Listed, Listing, Repeat, Skipped, combined
 from charlstm.text.parts import Written
 from charlstm.text.repeats import Overlap, Pieces
-from charlstm.text.tokenizer import Ids, Tokenizer, code_points, from_vocabulary, id_dtype, widths
+from charlstm.text.tokenizer import (
+    NONE_INHERITED,
+    Ids,
+    Inherited,
+    Tokenizer,
+    code_points,
+    from_vocabulary,
+    id_dtype,
+    widths,
+)
 
 _SCHEMA = 2
 
@@ -104,6 +113,7 @@ def load(
     config: TextConfig,
     tokenizer: Tokenizer | None = None,
     *,
+    inherited: Inherited = NONE_INHERITED,
     cache: Cache | None = None,
     watch: Watch = lambda _, __: None,
     block: int = filing.BLOCK,
@@ -115,6 +125,7 @@ def load(
         val_paths: the held-out text; if there are none, `config.val_fraction` of the text is held out.
         config: how to read it.
         tokenizer: of the model that goes on; by default the vocabulary is taken from the training part.
+        inherited: what such a vocabulary has beside the characters of the training part.
         cache: where prepared corpora are kept.
         watch: called with the bytes read so far and their total, 0 if that is not known.
         block: bytes read at a time, and ids: bounds the memory.
@@ -126,7 +137,7 @@ def load(
     """
     cache = cache or Cache(default_root())
     share = 0.0 if val_paths else config.val_fraction
-    prepared = _prepare(paths, _Reading(config, tokenizer, share), cache, watch, block)
+    prepared = _prepare(paths, _Reading(config, tokenizer, share, inherited=inherited), cache, watch, block)
     source = Source(tuple(paths), prepared.sha256, prepared.characters, tuple(val_paths))
     train, tokenizer = prepared.parts[0], prepared.tokenizer
     if not val_paths:
@@ -207,6 +218,8 @@ class _Reading:
     """Of the text that is held out."""
     against: _Prepared | None = None
     """The training text, if all of this text is held out."""
+    inherited: Inherited = NONE_INHERITED
+    """What a vocabulary that is made from the training part has beside its characters."""
 
     @property
     def once(self) -> bool:
@@ -220,6 +233,8 @@ class _Reading:
         how = [config.tokenizer, config.min_count, config.encoding, config.separator, config.field]
         compared = [config.deduplicate, against] if self.share or against else None
         whole = [_SCHEMA, sha256, how, self.share, vocabulary, compared]
+        if tokenizer is None and self.inherited != NONE_INHERITED:
+            whole.append(asdict(self.inherited))
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
 
     def find(self, cache: Cache, sha256: str) -> Entry | None:
@@ -267,7 +282,16 @@ def _read(
         return gathered, None
     train = None if against is None else _pieces(against.parts[0], against.tokenizer)
     name = " ".join(paths)
-    written = parts_of.write(gathered.numbers, config, tokenizer, folder, share=reading.share, train=train, name=name)
+    written = parts_of.write(
+        gathered.numbers,
+        config,
+        tokenizer,
+        folder,
+        share=reading.share,
+        train=train,
+        inherited=reading.inherited,
+        name=name,
+    )
     place.unlink()
     return gathered, written
 

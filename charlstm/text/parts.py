@@ -5,6 +5,7 @@ What is held out, at most a million characters or one document, is copied to a f
 as often as needed. Then the training part is written, and what is held out is looked for in it as it passes by.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,16 @@ from charlstm.text import documents, repeats
 from charlstm.text.documents import MANY_DOCUMENTS, Flags, Part, Positions
 from charlstm.text.gather import Numbers
 from charlstm.text.repeats import Overlap, Pieces, Search
-from charlstm.text.tokenizer import ByteTokenizer, CharTokenizer, Ids, Tokenizer, id_dtype, widths
+from charlstm.text.tokenizer import (
+    NONE_INHERITED,
+    ByteTokenizer,
+    CharTokenizer,
+    Ids,
+    Inherited,
+    Tokenizer,
+    id_dtype,
+    widths,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,7 @@ def write(
     *,
     share: float = 0.0,
     train: Pieces | None = None,
+    inherited: Inherited = NONE_INHERITED,
     name: str = "the text",
 ) -> Written:
     """Write the parts of a text as ids with their frames: the training part and the held-out part, or all of it.
@@ -60,6 +71,7 @@ def write(
         folder: where the parts are written; nothing else stays there.
         share: of the text that is held out; if it is 0, the text is one part.
         train: the training text, in the tokenizer's ids, if all of `text` is held out.
+        inherited: what a tokenizer that is made has beside the characters of the training part.
         name: of the text, for the errors.
 
     Raises:
@@ -67,9 +79,9 @@ def write(
             or if all that is held out also occurs in the training text and the user asked to leave that out.
     """
     if share:
-        return _write_two(text, config, tokenizer, folder, share, name)
+        return _write_two(text, config, tokenizer, folder, share, inherited, name)
     (part,) = documents.split(text.ends, 0)
-    code = _code(text, text.counts, config, tokenizer, name)
+    code = _code(text, text.counts, config, tokenizer, inherited, name)
     if train is None:
         return Written(code.tokenizer, (_write(text, part, text.counts, code, folder / "0"),))
     pieces = Pieces(part.begins, part.ends, lambda begin, end: code.table[text.read(begin, end)])
@@ -80,7 +92,13 @@ def write(
 
 
 def _write_two(
-    text: Numbers, config: TextConfig, tokenizer: Tokenizer | None, folder: Path, share: float, name: str
+    text: Numbers,
+    config: TextConfig,
+    tokenizer: Tokenizer | None,
+    folder: Path,
+    share: float,
+    inherited: Inherited,
+    name: str,
 ) -> Written:
     """Write the training part and the held-out part."""
     train, val = documents.split(text.ends, share)
@@ -92,7 +110,7 @@ def _write_two(
         )
     held_out = text.extract(val, folder / "held-out")
     counts = text.counts - held_out.counts
-    code = _code(text, counts, config, tokenizer, name)
+    code = _code(text, counts, config, tokenizer, inherited, name)
     val, drawn = val.closed_up(), documents.are_drawn(text.ends, share)
     search = Search(
         Pieces(val.begins, val.ends, held_out.read),
@@ -149,7 +167,14 @@ def _few(part: Part) -> bool:
     return len(part.ends) < MANY_DOCUMENTS
 
 
-def _code(text: Numbers, counts: Positions, config: TextConfig, tokenizer: Tokenizer | None, name: str) -> _Code:
+def _code(
+    text: Numbers,
+    counts: Positions,
+    config: TextConfig,
+    tokenizer: Tokenizer | None,
+    inherited: Inherited,
+    name: str,
+) -> _Code:
     """Return what the numbers of a text become; its training part has each of them as often as `counts` says.
 
     Raises:
@@ -160,19 +185,22 @@ def _code(text: Numbers, counts: Positions, config: TextConfig, tokenizer: Token
             raise DataError(
                 f"{name}: the training text has only one distinct character, nothing to learn; give another text"
             )
-        tokenizer = _fitted(text.alphabet, counts, config, framed=len(text.ends) > 1)
+        framed = inherited.framed or len(text.ends) > 1
+        tokenizer = _fitted(text.alphabet, counts, config, inherited.characters, framed=framed)
     dtype = id_dtype(tokenizer.vocab_size)
     frames = None if tokenizer.end_id is None else np.array([tokenizer.end_id, tokenizer.start_id], dtype)
     table = tokenizer.encode_codes(text.alphabet.astype(np.uint32)).astype(dtype)
     return _Code(tokenizer, text.alphabet, table, frames)
 
 
-def _fitted(alphabet: npt.NDArray[np.int64], counts: Positions, config: TextConfig, *, framed: bool) -> Tokenizer:
+def _fitted(
+    alphabet: npt.NDArray[np.int64], counts: Positions, config: TextConfig, kept: Sequence[str], *, framed: bool
+) -> Tokenizer:
     """Return the tokenizer of a training text; it has each code of the alphabet as often as `counts` says."""
     if config.tokenizer == "byte":
         return ByteTokenizer(framed=framed)
-    frequent = np.sort(alphabet[counts >= max(config.min_count, 1)]).tolist()
-    return CharTokenizer([chr(code) for code in frequent], framed=framed)
+    frequent = alphabet[counts >= max(config.min_count, 1)].tolist()
+    return CharTokenizer([chr(code) for code in sorted({*frequent, *map(ord, kept)})], framed=framed)
 
 
 def _without_repeats(

@@ -10,6 +10,7 @@ belong to no text: `encode` never returns them.
 import codecs
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -25,6 +26,26 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _CODE_POINTS = 0x110000
 _SCALAR_VALUES = _CODE_POINTS - 0x800  # all code points but the surrogates
 _BLOCK = 1 << 20  # characters handled at a time: bounds the memory, and stays within the processor's cache
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What a vocabulary has from the model that a run begins with, beside what the training text has."""
+
+    characters: tuple[str, ...] = ()
+    """Known to that model, and kept."""
+    framed: bool = False
+    """Whether its documents have frames: those of any text have them then."""
+
+    @classmethod
+    def of(cls, tokenizer: "Tokenizer", *, characters: bool = True) -> "Inherited":
+        """Return what a model's tokenizer hands on, with or without its characters."""
+        known = tokenizer.characters if isinstance(tokenizer, CharTokenizer) and characters else ()
+        return cls(tuple(known), tokenizer.framed)
+
+
+NONE_INHERITED = Inherited()
+"""The run begins with no other model."""
 
 
 class StreamDecoder(Protocol):
@@ -186,6 +207,11 @@ class CharTokenizer(Tokenizer):
         self._ids[codes] = np.arange(1, 1 + len(characters))
         super().__init__(1 + len(characters), int(self._ids[ord("\n")]), framed=framed)
         self._codes = np.concatenate([[ord(REPLACEMENT)], codes, [ord("\n")] * 2 * framed]).astype("<u4")
+
+    @property
+    def characters(self) -> str:
+        """The known characters, in the order of their ids."""
+        return self._characters
 
     def _own_codes(self) -> npt.NDArray[np.int64]:
         codes = self._codes[: 1 + len(self._characters)].astype(np.int64)

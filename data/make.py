@@ -1,4 +1,7 @@
-"""Writes two real corpora that every Python carries: python-docs.txt and python-source/. Nothing is downloaded."""
+"""Writes two real corpora that every Python carries: python-docs.txt and python-source/. Nothing is downloaded.
+
+`python data/make.py english [FOLDER]` writes a third one, english.jsonl, from Debian packages: see english.py.
+"""
 
 import shutil
 import sys
@@ -38,12 +41,28 @@ def write_source(target: Path) -> tuple[int, int]:
     return count, size
 
 
+def write_english(folder: Path | None) -> None:
+    """Write the English corpus and its held-out documents, from the packages in a folder or from downloaded ones."""
+    from english import main
+
+    for source, (count, size) in main(folder, HERE / "english.jsonl", HERE / "english-val.jsonl").items():
+        print(f"{source:8} {count:5,} documents, {size:9,} characters", file=sys.stderr)
+
+
 def main() -> None:
-    """Write both."""
-    text = write_docs(HERE / "python-docs.txt")
-    print(f"data/python-docs.txt: {len(text):,} characters", file=sys.stderr)
-    count, size = write_source(HERE / "python-source")
-    print(f"data/python-source/: {count:,} documents, {size / 1e6:.1f} MB", file=sys.stderr)
+    """Write the two, or what the arguments ask for."""
+    match sys.argv[1:]:
+        case []:
+            text = write_docs(HERE / "python-docs.txt")
+            print(f"data/python-docs.txt: {len(text):,} characters", file=sys.stderr)
+            count, size = write_source(HERE / "python-source")
+            print(f"data/python-source/: {count:,} documents, {size / 1e6:.1f} MB", file=sys.stderr)
+        case ["english"]:
+            write_english(None)
+        case ["english", folder]:
+            write_english(Path(folder))
+        case _:
+            raise SystemExit("usage: make.py [english [FOLDER]]")
 
 
 if __name__ == "__main__":

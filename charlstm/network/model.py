@@ -14,9 +14,7 @@ from charlstm.network.cells import CELLS
 from charlstm.network.layers import LayerState, recurrence
 from charlstm.network.lookup import NGrams
 from charlstm.network.ngrams import DENSE, Alphabet, dense, orders
-from charlstm.network.weights import B_IH, W_HH, W_IH, gate_rows
-
-_FAR = 1e4  # a pre-activation that saturates a sigmoid or tanh exactly, whatever else is added to it
+from charlstm.network.weights import B_IH, FAR, W_HH, W_IH, gate_rows
 
 State = list[LayerState]
 """For each layer h, and c if the cell has one: (1, N, H) each. If n-grams are inputs, a last entry follows: the codes
@@ -164,7 +162,7 @@ class CharLSTM(nn.Module):
             weights = layer.get_parameter(W_IH)[:, last]
             weights.zero_()
             for gate, sign in CELLS[self.config.cell].reset.items():
-                weights[self._rows(gate)] = sign * _FAR
+                weights[self._rows(gate)] = sign * FAR
 
     def _rows(self, gate: str) -> slice:
         return gate_rows(self.config.cell, gate, self.config.hidden_size)

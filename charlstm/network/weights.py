@@ -24,6 +24,8 @@ EMBEDDING = "embedding.weight"
 """(V, E)"""
 OUTPUT, OUTPUT_BIAS = "output.weight", "output.bias"
 """(V, L H), for the outputs of all L layers; and (V,)."""
+FAR = 1e4
+"""A pre-activation that saturates a sigmoid or tanh exactly, whatever else is added to it."""
 
 
 def of_layer(number: int, name: str) -> str:

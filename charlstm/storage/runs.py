@@ -19,8 +19,8 @@ from charlstm.storage.checkpoint import Checkpoint
 
 ROOT = Path("checkpoints")
 """Where runs are kept, relative to the current folder."""
-PRETRAINED = "shakespeare"
-"""The run that comes with the package."""
+PRETRAINED = ("shakespeare", "english")
+"""The models that come with the package; the first is taken if there is no other run."""
 _LOCK = ".lock"
 _LISTED = 8  # runs listed in a message, newest first
 _PAUSES = (0.2, 1.0)  # seconds before each retry of a failed save
@@ -279,7 +279,7 @@ def find(name: str | None, root: Path = ROOT) -> Path:
     for folder in (Path(name), root / name):
         if folder.is_dir() and (file := _best(Run(folder))):
             return file
-    if name == PRETRAINED and (file := _pretrained()):
+    if name in PRETRAINED and (file := _pretrained(name)):
         return file
     if not _is_there(Path(name)):
         raise InputOutputError(f"{name}: no such checkpoint or run; {_advice(Path(name).name, root)}")
@@ -312,7 +312,7 @@ def _advice(name: str, root: Path) -> str:
 def _names(root: Path) -> list[str]:
     """Return the names of all runs, newest first."""
     names = [folder.name for _, folder in sorted(_by_age(root), reverse=True)]
-    return names if PRETRAINED in names or not _pretrained() else [*names, PRETRAINED]
+    return names + [name for name in PRETRAINED if name not in names and _pretrained(name)]
 
 
 def _by_age(root: Path) -> Iterator[tuple[float, Path]]:
@@ -323,13 +323,18 @@ def _by_age(root: Path) -> Iterator[tuple[float, Path]]:
                 yield file.stat().st_mtime, folder
 
 
-def _pretrained() -> Path | None:
+def _pretrained(name: str) -> Path | None:
     package = Path(__file__).parent.parent
     for place in (package, package.parent):  # as installed, and in a clone
-        file = Run(place / "checkpoints" / PRETRAINED).best
+        file = Run(place / "checkpoints" / name).best
         if file.is_file():
             return file
     return None
+
+
+def _is_pretrained(folder: Path) -> bool:
+    """Return whether a run's folder, in a clone, holds a model that comes with the package."""
+    return folder.name in PRETRAINED and {file.name for file in folder.iterdir()} == {Run(folder).best.name}
 
 
 def _best(run: Run) -> Path | None:
@@ -337,9 +342,10 @@ def _best(run: Run) -> Path | None:
 
 
 def _newest(root: Path) -> Path:
-    runs = list(_by_age(root))
+    runs = [(age, folder) for age, folder in _by_age(root) if not _is_pretrained(folder)]
     if runs and (file := _best(Run(max(runs)[1]))):
         return file
-    if pretrained := _pretrained():
-        return pretrained
+    for name in PRETRAINED:
+        if file := _best(Run(root / name)) or _pretrained(name):
+            return file
     raise InputOutputError(f"{root}: no checkpoint in it; train one with `charlstm train CORPUS`, or name a file")

@@ -45,7 +45,7 @@ def test_find(root: Path, name: str | None, file: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("odl", "did you mean old? (runs: new, -x, begun, old, ' sp ace ', shakespeare)"),
+        ("odl", "did you mean old? (runs: new, -x, begun, old, ' sp ace ', shakespeare, english)"),
         ("shakspere", "did you mean shakespeare? (runs: "),
         ("SHAKESPEARE", "did you mean shakespeare?"),
         ("checkpoints/bgun", "checkpoints/bgun: no such checkpoint or run; did you mean begun?"),
@@ -67,7 +67,7 @@ def test_a_name_that_no_run_has(root: Path, name: str, words: str) -> None:
 def test_of_many_runs_the_newest_are_listed(root: Path) -> None:
     for number in range(20):
         make(root / f"r{number:02}", "best.safetensors", mtime=100 + number)
-    with pytest.raises(InputOutputError, match=r"runs: r19, r18, r17, r16, r15, r14, r13, r12 and 16 more\)"):
+    with pytest.raises(InputOutputError, match=r"runs: r19, r18, r17, r16, r15, r14, r13, r12 and 17 more\)"):
         runs.find("nothing", root)
 
 
@@ -83,6 +83,18 @@ def test_without_a_run_the_pretrained_model_is_the_newest(tmp_path: Path, monkey
     (clone / "checkpoints" / "shakespeare" / "best.safetensors").unlink()
     with pytest.raises(InputOutputError, match="charlstm train"):
         runs.find(None)
+
+
+def test_in_a_clone_a_run_comes_before_the_pretrained_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path / "checkpoints"
+    make(root / "english", "best.safetensors", mtime=9)
+    make(root / "shakespeare", "best.safetensors", mtime=8)
+    assert runs.find(None).parts[-2:] == ("shakespeare", "best.safetensors")
+    make(root / "mine", "best.safetensors", mtime=1)
+    assert runs.find(None).parts[-2:] == ("mine", "best.safetensors")
+    (root / "english" / "metrics.jsonl").touch()  # trained here
+    assert runs.find(None).parts[-2:] == ("english", "best.safetensors")
 
 
 def test_a_model_comes_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -326,6 +326,7 @@ def training(
     name: str | None = None,
     checkpoints: str | Path = runs.ROOT,
     val: str | Path | Sequence[str | Path] = (),
+    base: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
     time: float | str | None = None,
@@ -340,6 +341,7 @@ def training(
         name: of the run; by default that of the corpus, without its ending.
         checkpoints: folder of the runs.
         val: held-out text, instead of a part of the corpus.
+        base: a trained model to begin with (`--from`).
         resume: go on with a run that was stopped.
         force: write over a run of the same name.
         time: length of the run, in seconds or as `2m`; or give `steps` or `epochs`.
@@ -353,6 +355,8 @@ def training(
     """
     if resume and force:
         raise UsageError("resume and force exclude each other: go on with the run, or overwrite it")
+    if resume and base is not None:
+        raise UsageError("resume and base exclude each other: a run knows what it began with")
     given = {key: value for key, value in settings.items() if value is not None}
     if time is not None:
         given["time"] = duration(time) if isinstance(time, str) else time
@@ -371,13 +375,15 @@ def training(
     )
     if run.exists() and not (resume or force):
         raise UsageError(f"{run.folder} holds a run: go on with it (resume), write over it (force), or give a name")
-    return _records(run, paths, val_paths, device, config, given, resume=resume)
+    named = None if base is None else _path(base)
+    return _records(run, paths, val_paths, named, device, config, given, resume=resume)
 
 
 def _records(
     run: Run,
     paths: Sequence[str],
     val_paths: Sequence[str],
+    base: str | None,
     device: DeviceConfig,
     config: RunConfig,
     given: dict[str, Any],
@@ -390,6 +396,7 @@ def _records(
         run=run,
         paths=paths,
         val_paths=val_paths,
+        base=base,
         device=device,
         length_asked=any(length in given for length in start.LENGTHS),
     )
@@ -415,6 +422,7 @@ def train(
     name: str | None = None,
     checkpoints: str | Path = runs.ROOT,
     val: str | Path | Sequence[str | Path] = (),
+    base: str | Path | None = None,
     resume: bool = False,
     force: bool = False,
     time: float | str | None = None,
@@ -422,7 +430,15 @@ def train(
 ) -> Run:
     """Train a model to the end and return its run; the arguments and errors are those of `training`."""
     for _ in training(
-        corpus, name=name, checkpoints=checkpoints, val=val, resume=resume, force=force, time=time, **settings
+        corpus,
+        name=name,
+        checkpoints=checkpoints,
+        val=val,
+        base=base,
+        resume=resume,
+        force=force,
+        time=time,
+        **settings,
     ):
         pass
     return _run(name, _paths(corpus), Path(checkpoints))

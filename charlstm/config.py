@@ -333,6 +333,15 @@ class TrainConfig(Settings):
         adapts="40 % of the run",
         at_least=1,
     )
+    keep: float = option(
+        0.0,
+        "With --from: share of the streams that read the text of that model again, so that its skill is kept.",
+        at_least=0,
+        below=1,
+    )
+    drop_old_characters: bool = option(
+        False, "With --from: leave out the characters of that model that the text does not have."
+    )
     weight_decay: float = option(0.2, "Decoupled weight decay of the matrices (AdamW).", at_least=0)
     ngram_rate: float = option(0.2, "Peak learning rate of the n-grams' table (row-wise Adagrad).", above=0)
     clip_norm: float = option(1.0, "Largest norm of the whole gradient; a larger one is scaled down to it.", above=0)

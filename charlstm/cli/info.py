@@ -1,9 +1,15 @@
 """`charlstm info`."""
 
+import dataclasses
+from typing import TYPE_CHECKING
+
 import click
 
 from charlstm import __version__
 from charlstm.cli.options import HELP, common
+
+if TYPE_CHECKING:
+    from charlstm.storage.checkpoint import Origin
 
 
 @click.command(context_settings=HELP, short_help="Show what a checkpoint holds, and verify it.")
@@ -33,6 +39,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             "step": loaded.step,
             "val_loss": loaded.val_loss,
             "corpus_sha256": source.sha256,
+            "origin": [dataclasses.asdict(origin) for origin in loaded.origin],
         }
         console.Output().json(row)
         return
@@ -51,6 +58,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             ("vocabulary", marked(characters[:200]) + (" ..." if len(characters) > 200 else "")),
             ("corpus", f"{' '.join(source.paths)}, {source.characters:,} characters"),
             ("sha256", source.sha256),
+            *(("from", _origin(origin)) for origin in reversed(loaded.origin)),
             ("step", f"{loaded.step:,}"),
             ("held-out", held_out),
             ("written by", ", ".join(f"{name} {version}" for name, version in sorted(loaded.versions.items()))),
@@ -58,3 +66,11 @@ def info(checkpoint: str | None, as_json: bool) -> None:
         ],
         result=True,
     )
+
+
+def _origin(origin: "Origin") -> str:
+    """Return which model the weights come from, in words."""
+    from charlstm.show.characters import printable
+
+    text = f"{' '.join(origin.source.paths)} (SHA-256 {origin.source.sha256[:12]}...)"
+    return printable(f"{origin.name}, step {origin.step:,}, trained on {text}; its file {origin.sha256[:12]}...")

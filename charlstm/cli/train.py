@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     help="Folder of the runs.",
 )
 @click.option("--val", "val_paths", metavar="FILE", multiple=True, help="Held-out text, instead of --val-fraction.")
+@click.option(
+    "--from",
+    "base",
+    metavar="CHECKPOINT",
+    help="Begin with a trained model, such as `english`, instead of nothing: a run's name, its folder or a file.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a stopped run, exactly as if it had never been stopped.")
 @click.option(
     "--repeat",
@@ -50,6 +56,7 @@ def train(
     name: str | None,
     runs_root: Path,
     val_paths: tuple[str, ...],
+    base: str | None,
     resume: bool,
     repeat: str | None,
     force: bool,
@@ -75,7 +82,7 @@ def train(
     config = RunConfig(
         text=collect(TextConfig, values), model=collect(ModelConfig, values), train=collect(TrainConfig, values)
     )
-    _require_sense(paths, name, resume=resume, repeat=repeat, force=force)
+    _require_sense(paths, name, base, resume=resume, repeat=repeat, force=force)
     from charlstm.cli.stop import Stop
     from charlstm.network.distributed import leads, leave
     from charlstm.show import terminal
@@ -103,6 +110,7 @@ def train(
             run=run,
             paths=paths,
             val_paths=val_paths,
+            base=base,
             device=device,
             cache=open_cache(root),
             group=group,
@@ -131,8 +139,13 @@ def train(
     return stop.exit_code
 
 
-def _require_sense(paths: tuple[str, ...], name: str | None, *, resume: bool, repeat: str | None, force: bool) -> None:
+def _require_sense(
+    paths: tuple[str, ...], name: str | None, base: str | None, *, resume: bool, repeat: str | None, force: bool
+) -> None:
     """Raise `UsageError` if the arguments do not make sense together."""
+    if base is not None and (resume or repeat is not None):
+        other = "--resume" if resume else "--repeat"
+        raise UsageError(f"--from and {other} exclude each other: a run knows what it began with; leave --from out")
     if resume and force:
         raise UsageError("--resume and --force exclude each other: go on with the run, or overwrite it")
     if repeat is not None and resume:

@@ -172,7 +172,9 @@ def rounded(
 
 
 def dense(weights: Mapping[str, npt.NDArray[Any]], rows: int) -> npt.NDArray[np.float32]:
-    """Return the whole table, (rows, E), from the rows in use."""
+    """Return the whole table, (rows, E), from the rows in use, if it is not there already."""
+    if DENSE in weights:
+        return weights[DENSE]
     values = weights[VALUES]
     table = np.zeros((rows, values.shape[1]), np.float32)
     table[weights[ROWS]] = _scaled(values, weights.get(SCALES))

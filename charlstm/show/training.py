@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charlstm.shell import command
+from charlstm.shell import command, quoted
 from charlstm.show import terminal
 from charlstm.show.characters import fitted, printable
 
 if TYPE_CHECKING:
+    from charlstm.training.origin import Brought
     from charlstm.training.plan import Decision, Plan
     from charlstm.training.records import Evaluation, Finished, Progress, Record
     from charlstm.training.start import Ready
@@ -148,7 +149,8 @@ def describe(ready: "Ready", *, verbose: bool) -> None:
     training, corpus, plan = ready.training, ready.corpus, ready.timed.plan
     config, device, tokenizer = training.config, training.device, corpus.tokenizer
     framed = tokenizer.end_id is not None
-    documents = f" in {corpus.train.documents:,} documents" if framed else ""
+    many = corpus.train.documents
+    documents = f" in {many:,} {'document' if many == 1 else 'documents'}" if framed else ""
     ends = ", counting each document's end as a character" if framed else ""
     rows = [
         ("run", str(ready.run.folder)),
@@ -158,6 +160,7 @@ def describe(ready: "Ready", *, verbose: bool) -> None:
             f"vocabulary of {tokenizer.vocab_size:,}{ends}",
         ),
         ("model", f"{config.model.words}, {training.parameters / 1e6:.2f} M parameters"),
+        *([("from", _brought(ready.brought))] if ready.brought is not None else []),
         ("length", _length(ready)),
     ]
     if plan.part is not None:
@@ -170,6 +173,17 @@ def describe(ready: "Ready", *, verbose: bool) -> None:
     terminal.table(rows)
     if note := too_short(plan, training):
         terminal.warn(note)
+
+
+def _brought(brought: "Brought") -> str:
+    """Return what a model knows of the text before any training on it, in words."""
+    loss, unigrams, ngrams = (nats / math.log(2) for nats in (brought.loss, brought.unigrams, brought.ngrams))
+    characters = "character" if brought.new == 1 else "characters"
+    new = f"; {brought.new:,} {characters} new to it ({brought.share:.1%} of the text)" if brought.new else ""
+    return (
+        f"{quoted(brought.name)} (step {brought.step:,}), which needs {loss:.2f} bits per held-out character before any "
+        f"training; n-grams of this text need {ngrams:.2f}, its characters alone {unigrams:.2f}{new}"
+    )
 
 
 def _remark(ready: "Ready") -> str:

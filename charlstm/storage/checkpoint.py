@@ -23,7 +23,7 @@ import safetensors
 import safetensors.numpy
 
 from charlstm import __version__
-from charlstm.config import RunConfig
+from charlstm.config import RunConfig, TextConfig
 from charlstm.errors import CharLSTMError, DataError
 from charlstm.network import ngrams, weights
 from charlstm.network.cells import CELLS
@@ -89,6 +89,22 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """A model whose weights a run began with."""
+
+    name: str
+    """As the user named it."""
+    sha256: str
+    """Of its file."""
+    source: Source
+    """The text it was trained on."""
+    text: TextConfig
+    """How that was read."""
+    step: int
+    val_loss: float | None
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """The contents of a checkpoint file."""
 
@@ -105,6 +121,8 @@ class Checkpoint:
     versions: dict[str, str] = field(
         default_factory=lambda: {"charlstm": __version__, "python": platform.python_version()}
     )
+    origin: tuple[Origin, ...] = ()
+    """The models that the weights come from, the oldest first; none if the run began from nothing."""
     unknown: Mapping[str, Any] = field(default_factory=dict)
     """What a newer version wrote and this one does not know, nested as in the metadata."""
 
@@ -257,7 +275,7 @@ def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
         "val_loss": checkpoint.val_loss,
         "training": None if checkpoint.training is None else dataclasses.asdict(checkpoint.training),
         "versions": checkpoint.versions,
-    }
+    } | ({"origin": [dataclasses.asdict(origin) for origin in checkpoint.origin]} if checkpoint.origin else {})
 
 
 def _with(known: Any, unknown: Any) -> Any:
@@ -296,7 +314,6 @@ def _described(header: dict[str, Any]) -> Checkpoint:
         name: json.loads(texts[name], object_pairs_hook=headers.unique) for name in headers.ENTRIES if name in texts
     }
     values = headers.known("metadata", found, headers.ENTRIES)
-    source = headers.known("source", values["source"], headers.SOURCE)
     training = values["training"]
     if training is not None:
         training = headers.known("training", training, headers.TRAINING)
@@ -304,16 +321,27 @@ def _described(header: dict[str, Any]) -> Checkpoint:
     checkpoint = Checkpoint(
         config=RunConfig.from_dict(values["config"]),
         tokenizer=tokenizers.from_vocabulary(values["tokenizer"], values["vocabulary"]),
-        source=Source(**source | {name: tuple(source[name]) for name in ("paths", "val_paths")}),
+        source=_source(values["source"]),
         step=values["step"],
         val_loss=values["val_loss"],
         tensors={},
         training=training,
         versions=values["versions"],
+        origin=tuple(_origin(each) for each in values["origin"]),
     )
     known = _metadata(checkpoint)
     unknown = {name: text for name, text in texts.items() if name not in known and name != "sha256"}
     return dataclasses.replace(checkpoint, unknown=unknown | _beyond(found, known))
+
+
+def _origin(values: dict[str, Any]) -> Origin:
+    known = headers.known("origin", values, headers.ORIGIN)
+    return Origin(**known | {"source": _source(known["source"]), "text": TextConfig.from_dict(known["text"])})
+
+
+def _source(values: dict[str, Any]) -> Source:
+    source = headers.known("source", values, headers.SOURCE)
+    return Source(**source | {name: tuple(source[name]) for name in ("paths", "val_paths")})
 
 
 def _require_tensors(checkpoint: Checkpoint, header: Mapping[str, Any]) -> None:

@@ -118,6 +118,10 @@ def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
 
+def _is_objects(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
 def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or fits(value)
 
@@ -170,6 +174,12 @@ SOURCE = {
     "val_paths": Entry(_is_texts, []),
     "val_sha256": Entry(_or_none(_is_text), None),
 }
+ORIGIN = {
+    **dict.fromkeys(("name", "sha256"), _TEXT),
+    **dict.fromkeys(("source", "text"), _OBJECT),
+    "step": _COUNT,
+    "val_loss": Entry(_or_none(_is_number), None),
+}
 ENTRIES = {
     "config": _OBJECT,
     "tokenizer": _TEXT,
@@ -179,5 +189,6 @@ ENTRIES = {
     "val_loss": Entry(_or_none(_is_number)),
     "training": Entry(_or_none(_is_object)),
     "versions": Entry(_is_versions, {}),
+    "origin": Entry(_is_objects, []),
 }
 """The entries of the metadata."""

@@ -5,6 +5,7 @@ Commands and reports take it as a single argument. It returns warnings for the u
 
 import dataclasses
 import functools
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from charlstm.errors import InputOutputError, UsageError
 from charlstm.network import ngrams
 from charlstm.network.stepper import Stepper
 from charlstm.storage import checkpoint as checkpoints
-from charlstm.storage import runs
+from charlstm.storage import durable, runs
 from charlstm.storage.checkpoint import Checkpoint
 from charlstm.text.corpus import Source, Split
 from charlstm.text.tokenizer import Tokenizer
@@ -75,6 +76,16 @@ class Loaded:
         """The text it was trained on."""
         return self.checkpoint.source
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the file.
+
+        Raises:
+            InputOutputError: if it is no longer there, or cannot be read.
+        """
+        with durable.opened(self.path) as (file, _):
+            return hashlib.sha256(file.read()).hexdigest()
+
     def on(self, device: "Device") -> "Loaded":
         """Return the same checkpoint for torch on this device; it shares no engine or model with this one."""
         return dataclasses.replace(self, device=device)
@@ -110,13 +121,7 @@ class Loaded:
         Raises:
             MissingTextError: if it is no longer there.
         """
-        from charlstm.text import corpus as corpora
-
-        source, config = self.source, self.config.text
-        paths = _find(source.paths, source.sha256, purpose)
-        if source.val_sha256 is not None:
-            return corpora.load_text(paths, config, self.tokenizer, cache=cache, watch=watch).split
-        return corpora.load(paths, (), config, self.tokenizer, cache=cache, watch=watch).train
+        return training_text(self.source, self.config.text, self.tokenizer, purpose, cache, watch)
 
     def passage(
         self,
@@ -222,6 +227,30 @@ class Loaded:
                 f"--encoding {encoding}: it is for a TEXT, and none is given (the model's own text is decoded as it "
                 "was in training); leave the option out"
             )
+
+
+def training_text(
+    source: Source, config: TextConfig, tokenizer: Tokenizer, purpose: str, cache: "Cache", watch: "Watch" = _unwatched
+) -> Split:
+    """Return the text that some model was trained on, without the held-out part.
+
+    Args:
+        source: where it came from.
+        config: how it was read.
+        tokenizer: of the ids that are returned.
+        purpose: what it is needed for, in words.
+        cache: where prepared corpora are kept.
+        watch: called with the progress of reading.
+
+    Raises:
+        MissingTextError: if it is no longer there.
+    """
+    from charlstm.text import corpus as corpora
+
+    paths = _find(source.paths, source.sha256, purpose)
+    if source.val_sha256 is not None:
+        return corpora.load_text(paths, config, tokenizer, cache=cache, watch=watch).split
+    return corpora.load(paths, (), config, tokenizer, cache=cache, watch=watch).train
 
 
 def load(name: str | None = None, root: Path = runs.ROOT) -> Loaded:

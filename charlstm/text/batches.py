@@ -133,6 +133,11 @@ class Batches:
         epoch, window = divmod(step, self.windows)
         return epoch * self.windows + min(max(window, 1), self.windows - 2)
 
+    def read_before(self, step: int) -> int:
+        """Return how many ids each stream has read before a step."""
+        epoch, window = divmod(step, self.windows)
+        return epoch * self._longest + self._cut(epoch, window)
+
     def _ordered(self, epoch: int) -> "_Order":
         """Return the order of the documents in an epoch; the last one is kept."""
         if self._seed is not None and self._epoch != epoch:
@@ -146,6 +151,50 @@ class Batches:
             return self._longest if window else 0
         shift = epoch * _GOLDEN_RATIO % 1 - 0.5 if self._jitter else 0
         return max(window, int(self._longest * (window + shift) / self.windows))
+
+
+class Mixed:
+    """The windows of a text and, in further streams beside it, those of another one.
+
+    The other text is read in its own order, each stream from its own place on, again and again. Steps and epochs are
+    those of the first text.
+    """
+
+    def __init__(self, batches: Batches, other: Split, tokenizer: Tokenizer, streams: int) -> None:
+        """Lay out the streams of the other text.
+
+        Args:
+            batches: the first text.
+            other: the other one.
+            tokenizer: of the ids of both.
+            streams: how many read the other text.
+        """
+        self._batches, self._ids, self._tokenizer = batches, other.ids, tokenizer
+        self._starts = np.arange(streams) * len(other.ids) // streams
+        self.windows = batches.windows
+        """Windows, and so steps, per epoch of the first text."""
+
+    def at(self, step: int) -> Batch:
+        """Return the batch that step number `step`, counted from 0, trains on: first the streams of the first text."""
+        own = self._batches.at(step)
+        length = len(own.inputs)
+        inner = self._batches.read_before(step) + np.arange(length)[:, None]
+        positions = (self._starts + inner) % len(self._ids)  # (T, N)
+        everywhere = np.ones(positions.shape, bool)
+        none = np.zeros(len(self._starts), bool)
+        other = window_of(self._ids, self._tokenizer, positions, positions == 0, everywhere, none)
+        joined = [
+            np.concatenate(pair, 1)
+            for pair in zip(
+                (own.inputs, own.targets, own.positions), (other.inputs, other.targets, other.positions), strict=True
+            )
+        ]
+        begins = np.concatenate([own.begins, other.begins])
+        return Batch(joined[0], joined[1], joined[2], begins, own.characters + other.characters)
+
+    def ordinary(self, step: int) -> int:
+        """Return a step near this one whose window has the usual length, as `Batches.ordinary` does."""
+        return self._batches.ordinary(step)
 
 
 class _Order:

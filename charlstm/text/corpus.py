@@ -91,6 +91,8 @@ class Corpus:
     val_left_out: LeftOut = field(default_factory=LeftOut)
     """Of the files with the held-out text."""
     overlap: Overlap = field(default_factory=Overlap)
+    beside: Split | None = None
+    """The text of the model that the run began with, if that is read too, so that its skill is kept."""
 
     def notes(self) -> list[str]:
         """Return what a user should know about how the text was read, one line each."""

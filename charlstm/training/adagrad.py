@@ -22,6 +22,11 @@ class RowAdagrad:
         self.sums = torch.zeros(len(table), device=table.device)
         """The sum of squares of each row, (R,)."""
 
+    @torch.no_grad()
+    def begin_at(self, total: float) -> None:
+        """Let the rows that are in use move as if their squares had added up to `total` already."""
+        self.sums[self.table.any(1)] = total
+
     def used(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Return which rows have ever moved, ascending, and their sums of squares; each (U,)."""
         sums = self.sums.cpu().numpy()

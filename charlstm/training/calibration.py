@@ -66,6 +66,8 @@ def prepare(
     device_config: DeviceConfig,
     began: float,
     group: Group = ALONE,
+    *,
+    further: bool = False,
 ) -> Prepared:
     """Measure the machine, choose the settings that the user left open, and plan the run.
 
@@ -76,13 +78,14 @@ def prepare(
         device_config: the requested processor.
         began: `time.monotonic()` at the moment from which the run's time counts.
         group: the processes of the job; the first one's measurements apply to all.
+        further: whether the run begins with a trained model, whose shape is among `given`.
 
     Raises:
         UsageError: if this machine has no such processor.
         DataError: if the text is too short.
     """
     vocab_size, length = corpus.tokenizer.vocab_size, len(corpus.train.ids)
-    config, paces = recipe.pace(config, given, length)
+    config, paces = recipe.pace(config, given, length, further=further)
     training, seconds, notes = choose_device(device_config, config, corpus, group)
     each = config.train.batch_size * config.train.seq_length
     # The time per step is nearly proportional to the number of parameters: accurate enough for choosing a size.
@@ -99,7 +102,7 @@ def prepare(
     epochs = readable(weights.count(config.model, vocab_size)) / length
     config, windows = recipe.window(config, given, length, epochs)
     config, tables = recipe.ngrams(config, given, length, epochs)
-    config, dropouts = recipe.dropout(config, given, vocab_size, epochs)
+    config, dropouts = recipe.dropout(config, given, vocab_size, epochs, further=further)
     training = training.adapted(config, corpus)
     timed = make(training, corpus, config.train, device_config, began)
     return Prepared(training, timed, [*sizes, *tables, *dropouts, *paces, *windows], notes)

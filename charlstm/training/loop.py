@@ -343,6 +343,7 @@ def _checkpoint(training: Training, corpus: Corpus, plan: Plan, *, with_state: b
         config=training.config,
         tokenizer=corpus.tokenizer,
         source=corpus.source,
+        origin=training.origin,
         step=training.step,
         val_loss=training.at.best_loss if training.at.at_best else None,
         tensors=training.tensors() if with_state else training.weights(),

@@ -28,6 +28,8 @@ _MOST_DROPPED = 0.9
 _IDS_PER_ROW = 8  # of the training text, for each row of the table of n-grams
 _LEAST_ROWS, _MOST_ROWS = 2**12, 2**19
 _FEW, _MANY = 5.0, 30.0  # weighted epochs: dropout is lowest up to the first number, and highest from the second
+_FURTHER_RATE = 2e-3
+"""The peak of the learning rate of a run that begins with a trained model."""
 _REFERENCE_PARAMETERS = 1.24e6  # 1 x 512
 _LONG_RUN, _LONG_WINDOW = 10.0, 128  # from this many epochs on, the window has this length
 
@@ -48,7 +50,9 @@ class Choice:
         return f"{self.value}: {self.reason}"
 
 
-def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunConfig, list[Choice]]:
+def pace(
+    config: RunConfig, given: Collection[str], length: int, *, further: bool = False
+) -> tuple[RunConfig, list[Choice]]:
     """Choose the number of streams for a training text of `length` ids, and the learning rate.
 
     A short text is read in fewer streams; otherwise, a run of a few epochs would have too few steps to learn much.
@@ -61,6 +65,8 @@ def pace(config: RunConfig, given: Collection[str], length: int) -> tuple[RunCon
     reason = f"few, because the text is short ({length / (streams * train.seq_length):.0f} steps per epoch)"
     if "batch_size" not in given:
         train = dataclasses.replace(train, batch_size=streams)
+    if further and "learning_rate" not in given:
+        train = dataclasses.replace(train, learning_rate=_FURTHER_RATE)
     choices = [
         _choice("streams", f"{train.batch_size}", reason if few else "read side by side", {"batch_size"}, given, few),
         _choice(
@@ -141,7 +147,7 @@ def ngrams(config: RunConfig, given: Collection[str], length: int, epochs: float
 
 
 def dropout(
-    config: RunConfig, given: Collection[str], vocab_size: int, epochs: float
+    config: RunConfig, given: Collection[str], vocab_size: int, epochs: float, *, further: bool = False
 ) -> tuple[RunConfig, list[Choice]]:
     """Choose the dropout of a run of `epochs` passes over the training text.
 

@@ -1,4 +1,4 @@
-"""How a run starts: new, repeated from its record, or resumed from where it was saved.
+"""How a run starts: new, from another model, repeated from its record, or resumed from where it was saved.
 
 Each of these returns a `Ready`, which says what will be trained on which text, and then trains. Nothing is written
 before `Ready.claim`, and nothing is printed.
@@ -18,16 +18,19 @@ from charlstm.errors import DataError, DivergedError, InputOutputError, UsageErr
 from charlstm.network import device as devices
 from charlstm.network.device import Device
 from charlstm.network.distributed import ALONE, Group, join, processes
-from charlstm.storage.checkpoint import Checkpoint, Standing, state_bytes
+from charlstm.storage import loaded as opened
+from charlstm.storage.checkpoint import Checkpoint, Origin, Standing, state_bytes
 from charlstm.storage.runs import Run
 from charlstm.text import corpus as corpora
 from charlstm.text.cache import Cache, default_root
 from charlstm.text.corpus import Corpus
 from charlstm.text.gather import Watch
-from charlstm.text.tokenizer import Tokenizer
+from charlstm.text.tokenizer import NONE_INHERITED, Inherited, Tokenizer
 from charlstm.training import calibration
+from charlstm.training import origin as origins
 from charlstm.training.calibration import Timed
 from charlstm.training.loop import Clock, train
+from charlstm.training.origin import Base, Brought
 from charlstm.training.plan import Plan
 from charlstm.training.recipe import Choice
 from charlstm.training.records import Record
@@ -51,6 +54,8 @@ class Order:
     paths: Sequence[str] = ()
     """The text; a resumed run knows its own."""
     val_paths: Sequence[str] = ()
+    base: str | None = None
+    """The model that a new run begins with: a run's name, its folder or a file; None: it begins from nothing."""
     device: DeviceConfig = dataclasses.field(default_factory=DeviceConfig)
     cache: Cache = dataclasses.field(default_factory=lambda: Cache(default_root()))
     group: Group = ALONE
@@ -63,12 +68,15 @@ class Order:
     watching: Callable[[], AbstractContextManager[Watch]] = _unwatched
     """Returns a context manager that yields the function to call with the progress of reading."""
 
-    def load(self, config: RunConfig, tokenizer: Tokenizer | None = None) -> Corpus:
+    def load(
+        self, config: RunConfig, tokenizer: Tokenizer | None = None, inherited: Inherited = NONE_INHERITED
+    ) -> Corpus:
         """Read the corpus; one process on each machine reads it, and the others take it from the cache.
 
         Args:
             config: the settings of the run.
             tokenizer: the tokenizer of a run that was started earlier.
+            inherited: what the vocabulary of a new run has from the model that it begins with.
 
         Raises:
             UsageError: if the time of the run is over before the text has been read.
@@ -86,7 +94,28 @@ class Order:
                         "give more time, or --steps or --epochs"
                     )
 
-            return corpora.load(self.paths, self.val_paths, config.text, tokenizer, cache=self.cache, watch=watch)
+            return corpora.load(
+                self.paths,
+                self.val_paths,
+                config.text,
+                tokenizer,
+                inherited=inherited,
+                cache=self.cache,
+                watch=watch,
+            )
+
+    def beside(self, config: RunConfig, origin: Sequence[Origin], corpus: Corpus) -> Corpus:
+        """Return the corpus with the text of the model that the run began with, if `--keep` asks for it.
+
+        Raises:
+            MissingTextError: if that text is no longer there.
+        """
+        if not config.train.keep or not origin:
+            return corpus
+        with self.group.one_first():
+            last = origin[-1]
+            text = opened.training_text(last.source, last.text, corpus.tokenizer, "--keep reads it", self.cache)
+        return dataclasses.replace(corpus, beside=text)
 
 
 @dataclass(frozen=True)
@@ -109,6 +138,8 @@ class Ready:
     """Whether its newest state is damaged, so that it goes on from the one before."""
     longer: bool = False
     """Whether it goes on for a length that the user gave now."""
+    brought: Brought | None = None
+    """What the model that it begins with knows of the text."""
 
     def claim(self) -> None:
         """Prepare the run's folder: a new run removes an earlier run's files, a resumed one cuts its metrics.
@@ -173,9 +204,28 @@ def new(order: Order, config: RunConfig, given: Collection[str]) -> Ready:
         InputOutputError: if a file is missing or cannot be read.
         UsageError: if the settings make no sense together, or this machine has no such processor.
     """
-    corpus = order.load(config)
+    if order.base is not None:
+        return _from(order, Base(order.base, opened.load(order.base, order.run.folder.parent)), config, given)
+    for name in ("keep", "drop_old_characters"):
+        if getattr(config.train, name):
+            raise UsageError(f"{flag(name)}: it is about the model given with --from; give both, or leave it out")
+    return _prepared(order, config, given, order.load(config))
+
+
+def _prepared(
+    order: Order, config: RunConfig, given: Collection[str], corpus: Corpus, *, further: bool = False
+) -> Ready:
+    """Return a new run, with the recipe's choices.
+
+    Args:
+        order: what the user asked for.
+        config: the settings, given or default.
+        given: the names of the settings that are not changed.
+        corpus: the text.
+        further: whether it begins with a trained model.
+    """
     order.tell("measuring this machine")
-    prepared = calibration.prepare(config, given, corpus, order.device, order.began, order.group)
+    prepared = calibration.prepare(config, given, corpus, order.device, order.began, order.group, further=further)
     why = ""
     if order.device.precision == "auto" and devices.has_bf16(prepared.training.device.name):
         other = "fp32" if prepared.training.device.precision == "bf16" else "bf16"
@@ -191,6 +241,21 @@ def new(order: Order, config: RunConfig, given: Collection[str]) -> Ready:
     )
 
 
+def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -> Ready:
+    """Return a new run that begins with a trained model."""
+    config = base.settle(config, given)
+    corpus = order.load(config, inherited=base.inherited(characters=not config.train.drop_old_characters))
+    corpus = order.beside(config, base.origin, corpus)
+    order.tell(f"measuring what {base.name} knows of this text")
+    moved = base.move(corpus.tokenizer)
+    config = dataclasses.replace(config, model=moved.config)
+    weights = base.weights(moved, corpus)
+    found = origins.brought(base, weights, moved, corpus)
+    ready = _prepared(order, config, {*given, *origins.SHAPE}, corpus, further=True)
+    ready.training.begin_with(weights, base.origin)
+    return dataclasses.replace(ready, brought=found, choices=origins.explained(ready.choices, base))
+
+
 def repeat(order: Order, original: Run, given: Mapping[str, Any]) -> Ready:
     """Prepare to compute a run again from its beginning, following its record.
 
@@ -203,6 +268,9 @@ def repeat(order: Order, original: Run, given: Mapping[str, Any]) -> Ready:
     corpus = _same_text(order, config, checkpoint)
     device, notes = _same_device(standing, order)
     training = Training(config, corpus, device, order.group)
+    if checkpoint.origin:
+        base = _base_of(order, checkpoint)
+        training.begin_with(base.weights(base.move(corpus.tokenizer), corpus), checkpoint.origin)
     timed = Timed(Plan.from_dict(standing.plan), Clock())
     remark = f"as {original.folder.name} was computed"
     return Ready(order.run, training, corpus, timed, remark, notes=(*notes, *_about(corpus)))
@@ -315,7 +383,20 @@ def _same_text(order: Order, config: RunConfig, checkpoint: Checkpoint) -> Corpu
             f"{where}: not the text this run was started with (its SHA-256 differs); "
             "restore it, or start a new run with --name"
         )
-    return corpus
+    return order.beside(config, checkpoint.origin, corpus)
+
+
+def _base_of(order: Order, checkpoint: Checkpoint) -> Base:
+    """Return the model that a run began with.
+
+    Raises:
+        DataError: if it has changed.
+        InputOutputError: if it is gone.
+    """
+    origin = checkpoint.origin[-1]
+    base = Base(origin.name, opened.load(origin.name, order.run.folder.parent))
+    origins.require_same(base, origin)
+    return base
 
 
 def _going_on(order: Order, training: Training, corpus: Corpus, before: RunConfig, standing: Standing) -> Timed:

@@ -21,11 +21,14 @@ from charlstm.network import ngrams
 from charlstm.network.device import Device
 from charlstm.network.distributed import ALONE, Group
 from charlstm.network.model import CharLSTM, State, joined
-from charlstm.storage.checkpoint import MOMENTS, RECENT, TABLE_SUMS, Checkpoint, Standing
-from charlstm.text.batches import IGNORE, Batch, Batches
+from charlstm.storage.checkpoint import MOMENTS, RECENT, TABLE_SUMS, Checkpoint, Origin, Standing
+from charlstm.text.batches import IGNORE, Batch, Batches, Mixed
 from charlstm.text.corpus import Corpus
 from charlstm.training.adagrad import RowAdagrad
 
+_KNOWN = 1e-6
+"""What the squares of the gradients of a trained vector of n-grams are taken to add up to: those of a run's frequent
+n-grams do."""
 FORGETTING = 0.01
 """Probability that a stream begins a step from a zero state."""
 
@@ -90,6 +93,8 @@ class Training:
         self._begin()
         self.at = Standing()
         """Where the run stands."""
+        self.origin: tuple[Origin, ...] = ()
+        """The models that the weights come from."""
         self.unknown: Mapping[str, Any] = {}
         """What a newer version wrote into the checkpoint; it is kept."""
         self._pending: list[tuple[torch.Tensor, int]] = []
@@ -107,6 +112,13 @@ class Training:
         self.model.use_ngrams(config.model, corpus.tokenizer)
         self._begin()
         return self
+
+    def begin_with(self, weights: Mapping[str, npt.NDArray[Any]], origin: tuple[Origin, ...] = ()) -> None:
+        """Begin with trained weights instead of random ones; the optimizer knows nothing of how they came about."""
+        self.model.take(weights)
+        self.origin = origin
+        if self._table is not None:
+            self._table.begin_at(_KNOWN)
 
     def _begin(self) -> None:
         """Set what depends on the table of n-grams to what it is before the first step."""
@@ -301,7 +313,7 @@ class Training:
             state[-1] = (state[-1][0].long(),)
         self.state = state
         self.at = checkpoint.training
-        self.unknown = checkpoint.unknown
+        self.origin, self.unknown = checkpoint.origin, checkpoint.unknown
 
 
 def _named_state(state: State, layers: int) -> Iterator[tuple[str, torch.Tensor]]:
@@ -313,7 +325,7 @@ def _named_state(state: State, layers: int) -> Iterator[tuple[str, torch.Tensor]
             yield from ((f"state.{number}.{name}", part) for name, part in zip("hc", layer, strict=False))
 
 
-def _batches(config: RunConfig, corpus: Corpus) -> Batches:
+def _batches(config: RunConfig, corpus: Corpus) -> Batches | Mixed:
     """Lay out the training text; raises `DataError` if it is too short."""
     train, length = config.train, len(corpus.train.ids)
     if length < max(train.seq_length, train.batch_size):
@@ -321,7 +333,12 @@ def _batches(config: RunConfig, corpus: Corpus) -> Batches:
             f"{' '.join(corpus.source.paths)}: the training text has {length:,} ids, shorter than one window; "
             f"give a longer text, or --seq-length and --batch-size below {length + 1:,}"
         )
-    return Batches(corpus.train, corpus.tokenizer, train.batch_size, train.seq_length, jitter=True, shuffle=train.seed)
+    others = 0
+    if corpus.beside is not None:
+        others = min(train.batch_size - 1, max(1, round(train.keep * train.batch_size)))
+    streams = train.batch_size - others
+    own = Batches(corpus.train, corpus.tokenizer, streams, train.seq_length, jitter=True, shuffle=train.seed)
+    return own if corpus.beside is None else Mixed(own, corpus.beside, corpus.tokenizer, others)
 
 
 def _fixed(config: RunConfig) -> RunConfig:

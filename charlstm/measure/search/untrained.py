@@ -11,8 +11,6 @@ from charlstm.network.cells import CELLS
 from charlstm.network.ngrams import DENSE, Alphabet
 from charlstm.network.stepper import Stepper
 
-_FAR = 1e4  # as in network/model.py: saturates a gate whatever else is added
-
 
 def engine(config: ModelConfig, alphabet: Alphabet, seed: int) -> Stepper:
     """Return an untrained network of this shape: as `CharLSTM` initialises it, with other random numbers.
@@ -53,7 +51,7 @@ def weights(config: ModelConfig, alphabet: Alphabet, seed: int) -> dict[str, np.
             w_ih[rows] = _glorot(source, size, w_ih.shape[1])
             w_hh[rows] = _orthogonal(source, size)
             if alphabet.end_id is not None:
-                w_ih[rows, config.embedding_size - 1] = _FAR * cell.reset.get(gate, 0)
+                w_ih[rows, config.embedding_size - 1] = names.FAR * cell.reset.get(gate, 0)
         if cell.keep_gate == "f":
             b_ih[names.gate_rows(config.cell, "f", size)] = 1
     return found

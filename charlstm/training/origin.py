@@ -1,0 +1,195 @@
+"""What a training begins with if it begins with a trained model: its shape, its characters and its weights.
+
+Characters keep their meaning (`network/transfer.py`), whatever the alphabet of the new text. Everything else, the text,
+its split, the schedule and the optimizer, is that of a new run.
+"""
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from charlstm.config import RunConfig, flag
+from charlstm.errors import DataError, UsageError
+from charlstm.measure import scoring
+from charlstm.measure.ngram import KneserNey
+from charlstm.measure.read import Reader
+from charlstm.network import transfer
+from charlstm.network.device import Device
+from charlstm.network.model import CharLSTM
+from charlstm.network.transfer import Moved
+from charlstm.storage.checkpoint import Origin
+from charlstm.storage.loaded import Loaded
+from charlstm.text.corpus import Corpus, Split
+from charlstm.text.tokenizer import Inherited, Tokenizer
+from charlstm.training.recipe import Choice
+
+SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", "ngrams", "ngram_rows")
+"""The settings that come from the model."""
+_ORDER = 5
+_MOST_COUNTED = 1 << 19  # ids of the training text whose n-grams are counted
+_MOST_SCORED = 1 << 14  # held-out ids
+_READ = (256, 8)  # ids that are read to find out what the scores add up to
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a model knows of a text before any training on it, beside what counting knows; in nats per character."""
+
+    name: str
+    step: int
+    loss: float
+    unigrams: float
+    ngrams: float
+    """Kneser-Ney's, of order 5."""
+    new: int
+    """Characters of the text that the model does not know."""
+    share: float
+    """Their share of the text."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the model may know too little of such text to be worth beginning with."""
+        return self.loss > self.unigrams or self.share > 0.1
+
+
+@dataclass(frozen=True)
+class Base:
+    """A trained model that a run begins with."""
+
+    name: str
+    """As the user named it."""
+    loaded: Loaded
+
+    @property
+    def origin(self) -> tuple[Origin, ...]:
+        """Where the weights of the new run come from: the models before this one, and this one."""
+        loaded, checkpoint = self.loaded, self.loaded.checkpoint
+        here = Origin(
+            name=self.name,
+            sha256=loaded.digest,
+            source=loaded.source,
+            text=loaded.config.text,
+            step=checkpoint.step,
+            val_loss=checkpoint.val_loss,
+        )
+        return (*checkpoint.origin, here)
+
+    def settle(self, config: RunConfig, given: Collection[str]) -> RunConfig:
+        """Return the settings with the shape of this model; raises `UsageError` if one of them contradicts it."""
+        model, text = self.loaded.config.model, self.loaded.config.text
+        for group, own, names in ((config.model, model, SHAPE), (config.text, text, ("tokenizer",))):
+            for name in names:
+                asked, has = getattr(group, name), getattr(own, name)
+                if name in given and asked != has:
+                    raise UsageError(
+                        f"{flag(name)} {asked}: --from {self.name} has {has}, which cannot change; "
+                        "leave the option out, or train from nothing"
+                    )
+        return dataclasses.replace(
+            config,
+            model=dataclasses.replace(config.model, **{name: getattr(model, name) for name in SHAPE}),
+            text=dataclasses.replace(config.text, tokenizer=text.tokenizer),
+        )
+
+    def inherited(self, *, characters: bool) -> Inherited:
+        """Return what the vocabulary of the new run has from this model."""
+        return Inherited.of(self.loaded.tokenizer, characters=characters)
+
+    def move(self, tokenizer: Tokenizer) -> Moved:
+        """Return this model's weights for the vocabulary of the new run.
+
+        Raises:
+            DataError: if no character of the text is known to the model.
+        """
+        old = self.loaded.tokenizer
+        return transfer.move(self.loaded.config.model, self.loaded.checkpoint.weights, old, tokenizer, old.start_id)
+
+    def weights(self, moved: Moved, corpus: Corpus) -> dict[str, npt.NDArray[Any]]:
+        """Return the weights that the run begins with: what is new gets its share of the probability."""
+        if not len(moved.new):
+            return moved.weights
+        counts = np.bincount(corpus.train.ids, minlength=corpus.tokenizer.vocab_size)[: corpus.tokenizer.vocab_size]
+        model = CharLSTM.from_weights(moved.config, corpus.tokenizer, moved.weights)
+        return transfer.introduce(moved, counts / max(1, counts.sum()), _total(model, corpus.train))
+
+
+@torch.inference_mode()
+def _total(model: CharLSTM, text: Split) -> float:
+    """Return ln of the sum of exp of the scores, the mean over some of a text."""
+    length, streams = _READ
+    streams = max(1, min(streams, len(text.ids) // length))
+    starts = np.arange(streams) * len(text.ids) // streams
+    places = np.minimum(starts + np.arange(length)[:, None], len(text.ids) - 1)
+    logits, _ = model(torch.from_numpy(text.ids[places].astype(np.int64)), model.zero_state(streams))
+    return float(logits.logsumexp(-1).mean())
+
+
+def brought(base: Base, weights: Mapping[str, npt.NDArray[Any]], moved: Moved, corpus: Corpus) -> Brought:
+    """Measure what a model knows of a text: on the beginning of what is held out.
+
+    Args:
+        base: the model.
+        weights: those that the run begins with.
+        moved: which ids are new.
+        corpus: the text.
+    """
+    held_out = _beginning(corpus.val, _MOST_SCORED)
+    model = CharLSTM.from_weights(moved.config, corpus.tokenizer, weights)
+    reader = Reader(model, corpus.tokenizer, Device("cpu", "fp32"))
+    score = scoring.evaluate(reader, held_out, part=len(held_out.ids))
+    unigrams, ngrams = _counted(corpus, held_out)
+    counts = np.bincount(corpus.train.ids, minlength=corpus.tokenizer.vocab_size)
+    characters = [id for id in moved.new.tolist() if id not in {corpus.tokenizer.start_id, corpus.tokenizer.end_id}]
+    return Brought(
+        name=base.name,
+        step=base.loaded.checkpoint.step,
+        loss=score.loss,
+        unigrams=unigrams,
+        ngrams=ngrams,
+        new=len(characters),
+        share=float(counts[characters].sum() / max(1, counts.sum())),
+    )
+
+
+def _beginning(split: Split, most: int) -> Split:
+    """Return the beginning of a text; its number of characters is not known."""
+    bounds = np.unique(np.minimum(split.bounds, most))
+    return dataclasses.replace(split, ids=split.ids[:most], bounds=bounds)
+
+
+def _counted(corpus: Corpus, held_out: Split) -> tuple[float, float]:
+    """Return what unigrams and n-grams of the training text need for each held-out id, in nats."""
+    tokenizer = corpus.tokenizer
+    train, ids = corpus.train.ids[-_MOST_COUNTED:].astype(np.int64), held_out.ids.astype(np.int64)
+    counts = KneserNey(train, tokenizer.vocab_size, tokenizer.start_id)
+    bits = np.concatenate(list(counts.bits(ids)), 1)  # (orders, positions)
+    counted = np.ones(len(ids), bool) if tokenizer.end_id is None else ids != tokenizer.start_id
+    unknown = 0.0
+    if tokenizer.unknown_id is not None:
+        unknown = tokenizer.unknown_nats * float((ids[counted] == tokenizer.unknown_id).mean())
+    unigrams, ngrams = (float(bits[order - 1][counted].mean()) * math.log(2) + unknown for order in (1, _ORDER))
+    return unigrams, ngrams
+
+
+def require_same(base: Base, origin: Origin) -> None:
+    """Raise `DataError` if a model is not the one that a run began with."""
+    if base.loaded.digest != origin.sha256:
+        raise DataError(
+            f"{base.loaded.path}: not the model this run began with (its SHA-256 differs); restore it, or start a new "
+            "run with --from"
+        )
+
+
+def explained(choices: Iterable[Choice], base: Base) -> tuple[Choice, ...]:
+    """Return the recipe's choices; what comes from the model is said to."""
+    reasons = {"size": f"that of {base.name}"}
+    return tuple(
+        dataclasses.replace(choice, reason=reasons[choice.name]) if choice.name in reasons else choice
+        for choice in choices
+    )

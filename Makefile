@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/.installed
 OLDEST := .venv-oldest
 # What another processor has: no bf16, no AVX-512.
 ELSEWHERE := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell
+# The tests that compute with a network, or depend on cores and threads: all that another machine can change.
+COMPUTING := tests/network tests/training tests/measure tests/storage tests/cli \
+	tests/test_api.py tests/test_sample.py tests/test_inspect.py tests/test_docs_inside.py
 # The first of the cores that this shell may use.
 CORE := $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//')
 
 # Two processes, each with whole files of tests, because a file's tests share what they have trained.
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-elsewhere test-oldest torture lint data docs bench clean
+.PHONY: demo test test-elsewhere test-avx2 test-one-core test-oldest torture lint data docs bench clean
 
 demo: data/python-docs.txt $(INSTALLED)
 	$(BIN)/charlstm train data/python-docs.txt --time 2m --force
@@ -22,12 +25,17 @@ demo: data/python-docs.txt $(INSTALLED)
 test: $(INSTALLED)
 	$(TESTS)
 
-# The fast tests, as on other machines: a processor without bf16, and a single core.
+# Those of them that are fast, as on other machines: a processor without bf16, and a single core. Both at once.
 test-elsewhere: $(INSTALLED)
-	$(ELSEWHERE) $(TESTS) -m 'not slow'
+	$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) test-avx2 test-one-core
+
+test-avx2: $(INSTALLED)
+	$(ELSEWHERE) $(BIN)/python -m pytest -m 'not slow' $(COMPUTING)
+
+test-one-core: $(INSTALLED)
 	@if command -v taskset >/dev/null; then \
-		echo "taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow'"; \
-		taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow'; \
+		echo "taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow' $(COMPUTING)"; \
+		taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow' $(COMPUTING); \
 	else \
 		echo "no taskset here: the tests are not run on a single core" >&2; \
 	fi

@@ -161,6 +161,7 @@ def test_help_does_not_import_torch(command: tuple[str, ...]) -> None:
     assert not loaded & {"torch", "numpy", "rich", "tqdm", "safetensors"}
 
 
+@pytest.mark.slow
 def test_sampling_does_not_import_torch(trained: Path) -> None:
     loaded = modules_after(f"from charlstm.cli import run\nassert run(['sample', {str(trained)!r}, '--length=5']) == 0")
     assert "torch" not in loaded

@@ -32,6 +32,7 @@ def test_what_is_no_duration(text: str) -> None:
         duration(text)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_is_a_duration_or_refused(text: str) -> None:
     with contextlib.suppress(UsageError):

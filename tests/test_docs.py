@@ -160,6 +160,8 @@ LENGTHS = {"--time", "--epochs", "--steps", "--length"}  # left out; instead of 
 STEPS, MORE_STEPS = 3, 5  # of `charlstm train`, and with --resume
 LAG = 3  # instead of those that `charlstm probe` tries for minutes
 NAMES = {"charlstm train", "charlstm score"}  # mentions of a command, which needs a text
+SEARCH = "charlstm inspect shakespeare docs/passage.txt --units"
+"""Takes a minute; tests/test_docs_inside.py runs it, and looks at what it finds."""
 PLACES = {
     "COMMAND": "info",
     "CHECKPOINT": "python-docs",
@@ -290,6 +292,8 @@ def test_every_command_works_after_make_demo(
             continue
         if line in NAMES or any(word.startswith("[") for word in arguments):
             continue  # a synopsis
+        if line == SEARCH:
+            continue
         typed = b"The value\n" if source is None else Path(source).read_bytes()
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed)))
         if arguments[:2] == ["train", "--resume"]:  # with no new length: for a run that was cut short

@@ -102,6 +102,7 @@ def commands(charlstm: Command) -> Command:
     return charlstm
 
 
+@pytest.mark.slow
 def test_a_search(model: charlstm.Model, text: str) -> None:
     shares: list[float] = []
     found = charlstm.inspect.units(model, text[50_000:70_500], follow={"the": r"\bthe\b"}, report=shares.append)

@@ -30,6 +30,7 @@ def test_the_command_shows_the_total_and_the_limit(charlstm: Command, tmp_path: 
     assert "500MB" in refused.err
 
 
+@pytest.mark.slow
 def test_training_keeps_the_limit(
     charlstm: Command, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

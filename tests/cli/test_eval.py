@@ -39,6 +39,7 @@ def row(outcome: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_without_the_training_text_the_rest_is_measured(run: Command) -> None:
     arguments = ("eval", "corpus", "other.txt", *MORE)
     whole = row(run(*arguments, "--json"))
@@ -86,6 +87,7 @@ def test_the_error_says_why_the_text_is_needed_and_where_it_was(run: Command) ->
         assert (another in refused.err) == (arguments[0] in {"eval", "reach"})
 
 
+@pytest.mark.slow
 def test_a_held_out_file_is_no_training_text(run: Command, text: str) -> None:
     Path("val.txt").write_text(text[50_000:51_000], encoding="utf-8")
     options = ("--val=val.txt", "--steps=4", *SMALL)

@@ -108,11 +108,12 @@ def test_the_heat_map_has_the_units_that_vary_most(charlstm: Command, trained: P
 
 
 def test_the_overview_has_every_layer(charlstm: Command, others: Path) -> None:
-    found = row(charlstm("inspect", others / "gru", others / "lines.txt", "--overview", "--json"))
+    arguments = ("inspect", others / "gru", others / "lines.txt", "--overview", "--length=1500", "--json")
+    found = row(charlstm(*arguments))
     assert [layer["layer"] for layer in found["layers"]] == [1, 2]
     assert [gate["gate"] for gate in found["layers"][0]["saturation"]] == ["r", "z", "n"]
     assert [kept["characters"] for kept in found["layers"][0]["kept"]] == [1, 10, 100, 1000]
-    one = row(charlstm("inspect", others / "gru", others / "lines.txt", "--overview", "--layer=2", "--json"))
+    one = row(charlstm(*arguments, "--layer=2"))
     assert one["layers"] == found["layers"][1:]
     assert "No gates" in charlstm("inspect", others / "rnn", "--overview", others / "lines.txt").out
 

@@ -66,6 +66,7 @@ def test_a_prompt_has_a_limit(charlstm: Command, trained: Path) -> None:
         assert name in refused.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_the_encoding_that_an_error_names_helps(charlstm: Command, text: str, encoding: str) -> None:
     Path("a.txt").write_bytes(text[:3000].encode(encoding))
@@ -84,6 +85,7 @@ def test_the_encoding_that_an_error_names_helps(charlstm: Command, text: str, en
     assert f"{encoding}, not utf-8" in found.err
 
 
+@pytest.mark.slow
 def test_what_is_in_both_parts_is_told(charlstm: Command, text: str) -> None:
     small = ["--steps=1", "--hidden-size=8", "--batch-size=4", r"--separator=\n"]
     names = sorted({word for word in text.split() if word.isalpha()})[:300]
@@ -107,6 +109,7 @@ def test_what_is_in_both_parts_is_told(charlstm: Command, text: str) -> None:
     assert charlstm("train", "names.txt", "--val=val.txt", "--resume", "--name=val", "--steps=2").code == 0
 
 
+@pytest.mark.slow
 def test_a_folder_with_links_is_read_once(charlstm: Command, text: str) -> None:
     Path("folder").mkdir()
     Path("folder/a.txt").write_text(text[:5000])

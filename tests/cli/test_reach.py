@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from charlstm.measure import reach
 from charlstm.measure.ngram import MAX_ORDER
 from tests.cli.test_eval import notes, row, run
@@ -11,6 +13,7 @@ from tests.conftest import Command
 __all__ = ["run"]  # a fixture
 
 
+@pytest.mark.slow
 def test_the_reach_of_a_model(charlstm: Command, trained: Path, text: str) -> None:
     Path("part.txt").write_text(text[:12_000], encoding="utf-8", newline="")
     text = "part.txt"
@@ -28,6 +31,7 @@ def test_the_reach_of_a_model(charlstm: Command, trained: Path, text: str) -> No
     assert "reach test" in short.err
 
 
+@pytest.mark.slow
 def test_without_the_training_text_there_are_no_ngrams(run: Command) -> None:
     arguments = ("reach", "corpus", "other.txt")
     whole = row(run(*arguments, "--json"))
@@ -47,6 +51,7 @@ def test_without_the_training_text_there_are_no_ngrams(run: Command) -> None:
     assert "gram" not in shown.out
 
 
+@pytest.mark.slow
 def test_the_option_of_eval_goes_on_working(charlstm: Command, trained: Path, text: str) -> None:
     Path("part.txt").write_text(text[:6000], encoding="utf-8", newline="")
     plain = charlstm("reach", trained, "part.txt", "--every=8", "--json")

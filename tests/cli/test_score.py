@@ -31,6 +31,7 @@ def test_a_score_per_line(charlstm: Command, trained: Path, tmp_path: Path, monk
     assert charlstm("score", trained, "-").out == plain.out
 
 
+@pytest.mark.slow
 def test_what_cannot_be_read_or_written(charlstm: Command, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("two\n")
     for command in ("eval", "score"):  # the text does not say which of the two

@@ -152,6 +152,7 @@ def test_what_is_not_installed_is_said(charlstm: Command, trained: Path, monkeyp
         assert "pip install 'charlstm[baselines]'" in refused.err
 
 
+@pytest.mark.slow
 def test_eval_prints_one_table_with_the_model_in_it(charlstm: Command, trained: Path) -> None:
     shown = charlstm("eval", trained, "--baselines", "--dynamic")
     assert shown.code == 0, shown.err

@@ -41,6 +41,7 @@ def markov(source: np.random.Generator, length: int) -> np.ndarray:
     return -np.log(np.where(source.random(length) < likely, likely, 1 - likely))
 
 
+@pytest.mark.slow
 def test_the_interval_holds_what_it_promises() -> None:
     """A source of known entropy: the interval of one text holds the truth in about 95 of 100."""
     source = np.random.default_rng(1)

@@ -92,6 +92,7 @@ class Terminal:
         pass
 
 
+@pytest.mark.slow
 def test_sample_underlines_copies(
     charlstm: Command, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_sample_underlines_copies(
     assert underlined == sum(end - begin for row in rows for begin, end in row["copied"])
 
 
+@pytest.mark.slow
 def test_eval_compares_samples_with_held_out_text(charlstm: Command, trained: Path) -> None:
     shown = charlstm("eval", trained, "--novelty")
     assert shown.code == 0, shown.err
@@ -146,6 +148,7 @@ def test_passages_have_a_thousand_characters(kind: str) -> None:
     assert all(passage in text for passage in passages)
 
 
+@pytest.mark.slow
 def test_copies_of_documents(charlstm: Command, text: str, tmp_path: Path) -> None:
     words = sorted({word.lower() for word in text.split() if word.isascii() and word.isalpha()})[:500]
     (tmp_path / "words.txt").write_text("\n".join(words) + "\n")

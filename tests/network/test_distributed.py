@@ -102,13 +102,13 @@ def test_too_few_streams_are_refused(folder: Path) -> None:
     "options", [["text.txt"], ["words.txt", r"--separator=\n", *NGRAMS]], ids=["text", "documents-ngrams"]
 )
 def test_more_processes_train_the_same_model_step_by_step(folder: Path, options: list[str]) -> None:
-    common = [*options, *OPTIONS, "--steps=25", "--evaluations=25"]
+    common = [*options, *OPTIONS, "--steps=12", "--evaluations=12"]
     train(folder, 1, *common, "--name=one")
     for processes in (2, 4):
         err = train(folder, processes, *common, f"--name=many{processes}")
         assert err.count("all steps done") == 1  # one process speaks
         one, many = rows(folder, "one"), rows(folder, f"many{processes}")
-        assert len(many) == 25
+        assert len(many) == 12
         for name in ("train_loss", "val_loss", "characters"):
             assert [row[name] for row in many] == pytest.approx([row[name] for row in one], abs=1e-4)
 

@@ -83,14 +83,14 @@ MUTATORS: tuple[Callable[[bytearray, random.Random], None], ...] = (flip, cut, i
 
 def test_no_mutated_checkpoint_is_taken_for_a_good_one(tmp_path: Path, good: bytes, survived: Counter[str]) -> None:
     source, path = random.Random(1), tmp_path / "mutated.safetensors"
-    tracemalloc.start()
-    try:
-        for number in range(times(1_000, 10_000)):
-            data = bytearray(good)
-            MUTATORS[number % len(MUTATORS)](data, source)
-            path.write_bytes(data)
-            tracemalloc.reset_peak()
-            before, _ = tracemalloc.get_traced_memory()
+    for number in range(times(1_000, 10_000)):
+        data = bytearray(good)
+        MUTATORS[number % len(MUTATORS)](data, source)
+        path.write_bytes(data)
+        traced = number % times(7, 1) == 0  # tracing is slow; the mutators are five, so that it is each one's turn
+        if traced:
+            tracemalloc.start()
+        try:
             try:
                 loaded = checkpoints.load(path)
             except CharLSTMError as error:
@@ -98,10 +98,10 @@ def test_no_mutated_checkpoint_is_taken_for_a_good_one(tmp_path: Path, good: byt
             else:
                 assert same(loaded, example(3))
             # CharTokenizer's table is 1 MB, however small the vocabulary.
-            assert tracemalloc.get_traced_memory()[1] - before < 5_000_000
-            survived["mutated checkpoints, each refused in one line or the same as before"] += 1
-    finally:
-        tracemalloc.stop()
+            assert not traced or tracemalloc.get_traced_memory()[1] < 5_000_000
+        finally:
+            tracemalloc.stop()
+        survived["mutated checkpoints, each refused in one line or the same as before"] += 1
 
 
 def sealed(header: dict[str, Any], body: bytes) -> bytes:

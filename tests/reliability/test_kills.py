@@ -40,7 +40,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
     assert start(*command, "--name=whole").wait() == 0
     expected = outcome(Run(tmp_path / "checkpoints" / "whole"))
     source = random.Random(seed)
-    kills, wanted = 0, -(-times(20, 200) // len(RUNS))
+    kills, wanted = 0, -(-times(12, 200) // len(RUNS))
     while kills < wanted:
         name = f"--name=killed-{kills}"
         run = Run(tmp_path / "checkpoints" / name.removeprefix("--name="))

@@ -35,7 +35,7 @@ def test_a_signal_saves_and_ends(
     command = ["train", corpus.name, *SMALL]
     whole = outcome(Run(tmp_path / "checkpoints" / "warm"))
     slowest = 0.0
-    for attempt in range(times(5, 50)):
+    for attempt in range(times(3, 50)):
         run = Run(tmp_path / "checkpoints" / f"stopped-{attempt}")
         child = start(*command, f"--name={run.folder.name}")
         child.process.join(source.random() * lifetime)
@@ -99,7 +99,7 @@ def test_a_terminal_that_has_gone_ends_no_run(tmp_path: Path, corpus: Path) -> N
     reader, writer = os.pipe()
     os.close(reader)  # whatever is written to stderr fails
     done = subprocess.run(
-        [sys.executable, "-m", "charlstm", "train", corpus.name, *SMALL, "--steps=60"],
+        [sys.executable, "-m", "charlstm", "train", corpus.name, *SMALL, "--steps=60", "--save-every=10m"],
         cwd=tmp_path,
         stderr=writer,
         check=False,

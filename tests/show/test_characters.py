@@ -19,6 +19,7 @@ NEEDED = re.compile(
 ZWJ, ZWNJ = "\u200d", "\u200c"
 
 
+@pytest.mark.slow
 def test_what_is_hidden_is_shown_and_nothing_else() -> None:
     assert set(BIDI_CONTROLS) | {"\u2028", "\u2029", "\u200b", "\u2060", "\ufeff", "\U000e0001", "\U000e0041"} <= {
         character for character in map(chr, range(0x110000)) if characters.printable(character) != character

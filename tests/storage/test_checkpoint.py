@@ -142,6 +142,7 @@ def test_other_programs_can_read_the_tensors(file: Path) -> None:
     np.testing.assert_array_equal(tensors["output.weight"], example().tensors["output.weight"])
 
 
+@pytest.mark.slow
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_flipped_bit_goes_unnoticed(file: Path, data: st.DataObject) -> None:

@@ -126,6 +126,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     writer.join()
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.text("ab-\N{EURO SIGN}", max_size=9), min_size=1, max_size=40),
     st.sampled_from(["-", "--", "-a-", "\\n", "\N{EURO SIGN}"]),

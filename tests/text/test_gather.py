@@ -28,6 +28,7 @@ def decoded(numbers: Numbers) -> str:
     return "".join(chr(numbers.alphabet[number]) for _, block in numbers.blocks() for number in block)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.text("abc\xe9\N{SNOWMAN}\N{GRINNING FACE}", min_size=1, max_size=20), min_size=1, max_size=6, unique=True

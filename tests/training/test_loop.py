@@ -31,7 +31,7 @@ from charlstm.training.state import Training
 from tests.conftest import CELLS_AND_PRECISIONS
 from tests.training.conftest import CPU, NGRAMS, config, poisoned
 
-PLAN = Plan.of_steps(40, 8)
+PLAN = Plan.of_steps(20, 4)
 
 
 def run_in(folder: Path) -> Run:
@@ -57,7 +57,7 @@ def same_files(a: Path, b: Path) -> None:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str, Corpus], Run]:
-    """A run of 40 steps of each cell in each precision, computed once."""
+    """A run of 20 steps of each cell in each precision, computed once."""
     runs: dict[tuple[str, str], Run] = {}
 
     def run(cell: str, precision: str, corpus: Corpus) -> Run:
@@ -74,7 +74,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, st
     [
         pytest.param(*case.values, step, marks=case.marks)
         for case in CELLS_AND_PRECISIONS
-        for step in ((1, 16, 33, 40) if case.values[0] == "lstm" else (13,))
+        for step in ((1, 8, 17, 20) if case.values[0] == "lstm" else (13,))
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(

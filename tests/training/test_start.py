@@ -94,6 +94,7 @@ def trained(order: Order, stop_at: int | None = None, **options: object) -> Chec
     return checkpoints.load(order.run.last)
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_gets_more_steps_is_as_if_it_had_had_them_from_the_start(order: Order) -> None:
     """It goes on from where its rate began to fall; the better of the two falls is kept."""
     trained(order, steps=400)
@@ -101,54 +102,54 @@ def test_a_finished_run_that_gets_more_steps_is_as_if_it_had_had_them_from_the_s
     assert first.val_loss is not None
     assert checkpoints.load(order.run.level).step == 240
     longer = dataclasses.replace(order, length_asked=True)
-    again = start.resume(longer, {"steps": 700})
+    again = start.resume(longer, {"steps": 450})
     assert again is not None
     assert again.training.step == 240
     assert "at which the learning rate began to fall" in again.notes[0]
     again.claim()
     *_, finished = again.records()
     assert isinstance(finished, Finished)
-    assert finished.step == 700
+    assert finished.step == 450
     assert finished.best_loss is not None
     assert finished.best_loss <= first.val_loss
     assert checkpoints.load(order.run.best).val_loss == finished.best_loss
-    whole = trained(dataclasses.replace(order, run=Run(order.run.folder.parent / "whole")), steps=700)
+    whole = trained(dataclasses.replace(order, run=Run(order.run.folder.parent / "whole")), steps=450)
     ours = checkpoints.load(order.run.last)
     for name, tensor in whole.tensors.items():
         assert np.array_equal(tensor, ours.tensors[name]), name
 
 
 def test_a_run_that_was_stopped_in_its_fall_goes_on_falling(order: Order) -> None:
-    trained(order, stop_at=300, steps=400)
+    trained(order, stop_at=60, steps=80)
     again = start.resume(order, {})
     assert again is not None
-    assert again.training.step == 300
+    assert again.training.step == 60
     again.claim()
     list(again.records())
-    whole = trained(dataclasses.replace(order, run=Run(order.run.folder.parent / "whole")), steps=400)
+    whole = trained(dataclasses.replace(order, run=Run(order.run.folder.parent / "whole")), steps=80)
     ours = checkpoints.load(order.run.last)
     for name, tensor in whole.tensors.items():
         assert np.array_equal(tensor, ours.tensors[name]), name
 
 
 def test_a_run_is_not_made_shorter_by_going_back_to_before_its_fall(order: Order) -> None:
-    trained(order, steps=400)
-    for steps in (300, 400):
-        with pytest.raises(UsageError, match=r"step 400"):
+    trained(order, steps=80)
+    for steps in (60, 80):
+        with pytest.raises(UsageError, match=r"step 80"):
             start.resume(dataclasses.replace(order, length_asked=True), {"steps": steps})
 
 
 def test_the_best_weights_of_an_abandoned_fall_stay_the_best_until_they_are_beaten(order: Order) -> None:
-    trained(order, steps=400)
+    trained(order, steps=80)
     best = order.run.best.read_bytes()
-    again = start.resume(dataclasses.replace(order, length_asked=True), {"steps": 900, "evaluations": 100})
+    again = start.resume(dataclasses.replace(order, length_asked=True), {"steps": 180, "evaluations": 20})
     assert again is not None
     again.claim()
-    list(again.records(lambda: again.training.step >= 260))  # measured at the peak rate, which is worse
+    list(again.records(lambda: again.training.step >= 57))  # measured at the peak rate, which is worse
     assert order.run.best.read_bytes() == best
     at = checkpoints.load(order.run.last).training
     assert at is not None
-    assert (at.best_step, at.abandoned) == (400, True)
+    assert (at.best_step, at.abandoned) == (80, True)
 
 
 def test_a_state_before_the_fall_that_cannot_be_written_ends_no_run(order: Order) -> None:

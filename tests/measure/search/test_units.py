@@ -63,6 +63,7 @@ def test_a_planted_unit_comes_first(tokenizer: Tokenizer) -> None:
     assert capital.controls.ngram > 0.999
 
 
+@pytest.mark.slow
 def test_the_same_search_of_an_untrained_network_finds_nothing_again() -> None:
     loaded = fresh(fitted(TEXT), 0, cell="gru", hidden_size=12)
     progress: list[float] = []
@@ -79,10 +80,12 @@ def test_nothing_is_found_in_an_untrained_network(seed: int) -> None:
     assert searched(fresh(fitted(TEXT), 50 + seed), seed=seed).found == ()
 
 
+@pytest.mark.slow
 def test_nothing_follows_shifted_labels() -> None:
     assert searched(planted(fitted(TEXT), 16, 3), changed=1_500).found == ()
 
 
+@pytest.mark.slow
 def test_what_a_text_has_too_little_of_is_absent() -> None:
     text = "it is so and so on\n" * 1_200
     loaded = fresh(fitted(text), 0)

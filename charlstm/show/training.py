@@ -181,8 +181,8 @@ def _brought(brought: "Brought") -> str:
     characters = "character" if brought.new == 1 else "characters"
     new = f"; {brought.new:,} {characters} new to it ({brought.share:.1%} of the text)" if brought.new else ""
     return (
-        f"{quoted(brought.name)} (step {brought.step:,}), which needs {loss:.2f} bits per held-out character before any "
-        f"training; n-grams of this text need {ngrams:.2f}, its characters alone {unigrams:.2f}{new}"
+        f"{quoted(brought.name)} (step {brought.step:,}), which needs {loss:.2f} bits per held-out character before "
+        f"any training; n-grams of this text need {ngrams:.2f}, its characters alone {unigrams:.2f}{new}"
     )
 
 

@@ -60,7 +60,7 @@ def move(
         opening: the id that the model has read before a text.
     """
     moved: Weights = {name: array for name, array in weights.items() if not name.startswith("ngrams.")}
-    if ngrams.VALUES in weights:
+    if ngrams.orders(config.ngrams):
         moved[ngrams.DENSE] = ngrams.dense(weights, config.ngram_rows)
     place = {code: id for id, code in enumerate(old.codes.tolist())}
     framing = new.end_id is not None and old.end_id is None
@@ -69,7 +69,7 @@ def move(
         place[ngrams.LAST_CODE] = opening
     rows = np.array([place.get(code, -1) for code in codes])
     known = rows >= 0
-    characters = np.unique(rows[known & (np.arange(len(rows)) != new.unknown_id)])
+    characters = (old.codes > ngrams.NOTHING) & (old.codes < ngrams.LAST_CODE - 1)  # neither <unk> nor a frame
     for name in (EMBEDDING, OUTPUT, OUTPUT_BIAS):
         moved[name] = weights[name][rows]
     moved[EMBEDDING][~known] = weights[EMBEDDING][characters].mean(0)

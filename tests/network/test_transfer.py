@@ -86,7 +86,9 @@ def test_rows_follow_their_characters_when_some_are_dropped() -> None:
     weights = arrays(model)
     for name in ("embedding.weight", "output.weight", "output.bias"):
         np.testing.assert_array_equal(result.weights[name][:3], weights[name][[0, 2, 6]])
-    np.testing.assert_allclose(result.weights["embedding.weight"][3], weights["embedding.weight"][1:].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(
+        result.weights["embedding.weight"][3], weights["embedding.weight"][1:].mean(0), rtol=1e-6
+    )
     np.testing.assert_array_equal(result.weights[ngrams.DENSE], weights[ngrams.DENSE])
 
 

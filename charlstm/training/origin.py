@@ -6,6 +6,7 @@ its split, the schedule and the optimizer, is that of a new run.
 
 import dataclasses
 import math
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 
 from charlstm.config import RunConfig, flag
 from charlstm.errors import DataError, UsageError
-from charlstm.measure import scoring
+from charlstm.measure import score, scoring
 from charlstm.measure.ngram import KneserNey
 from charlstm.measure.read import Reader
 from charlstm.network import transfer
@@ -25,15 +26,20 @@ from charlstm.network.model import CharLSTM
 from charlstm.network.transfer import Moved
 from charlstm.storage.checkpoint import Origin
 from charlstm.storage.loaded import Loaded
+from charlstm.text import corpus as corpora
 from charlstm.text.corpus import Corpus, Split
 from charlstm.text.tokenizer import Inherited, Tokenizer
 from charlstm.training.recipe import Choice
+from charlstm.training.state import Training
 
 SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", "ngrams", "ngram_rows")
 """The settings that come from the model."""
 _ORDER = 5
 _MOST_COUNTED = 1 << 19  # ids of the training text whose n-grams are counted
 _MOST_SCORED = 1 << 14  # held-out ids
+_MOST_ADVISED = 1 << 21  # ids of a training text, beyond which it teaches more than any model brings
+_LOOKED_AT = 1 << 11  # held-out ids
+_TRIAL_RISE = 40  # steps, as in a run
 _READ = (256, 8)  # ids that are read to find out what the scores add up to
 
 
@@ -142,14 +148,14 @@ def brought(base: Base, weights: Mapping[str, npt.NDArray[Any]], moved: Moved, c
     held_out = _beginning(corpus.val, _MOST_SCORED)
     model = CharLSTM.from_weights(moved.config, corpus.tokenizer, weights)
     reader = Reader(model, corpus.tokenizer, Device("cpu", "fp32"))
-    score = scoring.evaluate(reader, held_out, part=len(held_out.ids))
+    loss = scoring.evaluate(reader, held_out, part=len(held_out.ids)).loss
     unigrams, ngrams = _counted(corpus, held_out)
     counts = np.bincount(corpus.train.ids, minlength=corpus.tokenizer.vocab_size)
     characters = [id for id in moved.new.tolist() if id not in {corpus.tokenizer.start_id, corpus.tokenizer.end_id}]
     return Brought(
         name=base.name,
         step=base.loaded.checkpoint.step,
-        loss=score.loss,
+        loss=loss,
         unigrams=unigrams,
         ngrams=ngrams,
         new=len(characters),
@@ -175,6 +181,37 @@ def _counted(corpus: Corpus, held_out: Split) -> tuple[float, float]:
         unknown = tokenizer.unknown_nats * float((ids[counted] == tokenizer.unknown_id).mean())
     unigrams, ngrams = (float(bits[order - 1][counted].mean()) * math.log(2) + unknown for order in (1, _ORDER))
     return unigrams, ngrams
+
+
+def advice(base: Base, corpus: Corpus) -> str | None:
+    """Return a line that tells how well a model knows a text, if it knows it better than the text's own n-grams do."""
+    if len(corpus.train.ids) > _MOST_ADVISED or corpus.tokenizer.kind != base.loaded.tokenizer.kind:
+        return None
+    held_out = _beginning(corpus.val, _LOOKED_AT)
+    text = corpus.tokenizer.decode(held_out.ids)
+    known = base.loaded.tokenizer
+    if known.unknown_id in known.encode(text):
+        return None
+    bits = score.by_steps(base.loaded.engine, corpora.encode(text, known), known).bits_per_character
+    _, ngrams = _counted(corpus, held_out)
+    if bits > ngrams / math.log(2):
+        return None
+    return (
+        f"--from {base.name} would help: untrained on this text, it needs {bits:.2f} bits per character of it; "
+        f"n-grams of the text itself need {ngrams / math.log(2):.2f}"
+    )
+
+
+def trial(training: Training, corpus: Corpus, seconds: float) -> float:
+    """Train for a moment, and return the loss on the beginning of the held-out text, in nats per character."""
+    end = time.monotonic() + seconds
+    config = training.config.train
+    while not any(training.group.any([time.monotonic() > end])):
+        training.update(config.learning_rate * min(1.0, (training.step + 1) / _TRIAL_RISE))
+    held_out = _beginning(corpus.val, _MOST_SCORED)
+    with training.finished() as model:
+        reader = Reader(model, corpus.tokenizer, training.device, training.group)
+        return scoring.evaluate(reader, held_out, part=len(held_out.ids)).loss
 
 
 def require_same(base: Base, origin: Origin) -> None:

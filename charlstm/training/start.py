@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from charlstm.config import DeviceConfig, RunConfig, flag
 from charlstm.errors import DataError, DivergedError, InputOutputError, UsageError
 from charlstm.network import device as devices
@@ -30,7 +32,7 @@ from charlstm.training import calibration
 from charlstm.training import origin as origins
 from charlstm.training.calibration import Timed
 from charlstm.training.loop import Clock, train
-from charlstm.training.origin import Base, Brought
+from charlstm.training.origin import Base, Brought, trial
 from charlstm.training.plan import Plan
 from charlstm.training.recipe import Choice
 from charlstm.training.records import Record
@@ -38,6 +40,9 @@ from charlstm.training.state import Training
 
 LENGTHS = ("time", "steps", "epochs")
 """The settings for the length of a run; only one of them is set."""
+_TRIAL_SECONDS, _TRIAL_SHARE = 8.0, 0.04  # of each of two ways to begin
+_ENGLISH = "english"
+_LEAST_ADVISED = 30.0  # seconds of a run for which a look at another way to begin is worth its time
 _CHANGEABLE = {*LENGTHS, "evaluations", "patience", "save_every"}
 
 
@@ -209,7 +214,9 @@ def new(order: Order, config: RunConfig, given: Collection[str]) -> Ready:
     for name in ("keep", "drop_old_characters"):
         if getattr(config.train, name):
             raise UsageError(f"{flag(name)}: it is about the model given with --from; give both, or leave it out")
-    return _prepared(order, config, given, order.load(config))
+    ready = _prepared(order, config, given, order.load(config))
+    advice = _advice(order, config, given, ready.corpus)
+    return dataclasses.replace(ready, notes=(*ready.notes, *advice))
 
 
 def _prepared(
@@ -243,7 +250,7 @@ def _prepared(
 
 def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -> Ready:
     """Return a new run that begins with a trained model."""
-    config = base.settle(config, given)
+    asked, config = config, base.settle(config, given)
     corpus = order.load(config, inherited=base.inherited(characters=not config.train.drop_old_characters))
     corpus = order.beside(config, base.origin, corpus)
     order.tell(f"measuring what {base.name} knows of this text")
@@ -253,7 +260,45 @@ def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -
     found = origins.brought(base, weights, moved, corpus)
     ready = _prepared(order, config, {*given, *origins.SHAPE}, corpus, further=True)
     ready.training.begin_with(weights, base.origin)
-    return dataclasses.replace(ready, brought=found, choices=origins.explained(ready.choices, base))
+    ready = dataclasses.replace(ready, brought=found, choices=origins.explained(ready.choices, base))
+    if not found.doubtful or asked.train.keep:
+        return ready
+    return _better(order, base, ready, weights, _prepared(order, asked, given, order.load(asked)))
+
+
+def _better(
+    order: Order, base: Base, ready: Ready, weights: Mapping[str, npt.NDArray[Any]], from_nothing: Ready
+) -> Ready:
+    """Return the run that learns more in a moment: one that begins with a trained model, or one from nothing."""
+    order.tell(f"comparing a start with {base.name} with one from nothing")
+    limit = ready.training.config.train.time
+    seconds = _TRIAL_SECONDS if limit is None else min(_TRIAL_SECONDS, _TRIAL_SHARE * limit)
+    bits = [trial(each.training, each.corpus, seconds) / math.log(2) for each in (ready, from_nothing)]
+    with_base, without = order.group.agree(bits)
+    taken = ready if with_base <= without else from_nothing
+    training = Training(taken.training.config, taken.corpus, taken.training.device, order.group)
+    if taken is ready:
+        training.begin_with(weights, base.origin)
+    timed = calibration.make(training, taken.corpus, training.config.train, order.device, order.began)
+    way = f"with {base.name}" if taken is ready else "from nothing"
+    note = (
+        f"{base.name} knows little of this text: {seconds:.0f} seconds of training left {with_base:.2f} bits per "
+        f"character with it and {without:.2f} without; this run begins {way}"
+    )
+    return dataclasses.replace(taken, training=training, timed=timed, notes=(note, *taken.notes))
+
+
+def _advice(order: Order, config: RunConfig, given: Collection[str], corpus: Corpus) -> tuple[str, ...]:
+    """Return a note if the pretrained model of English would help a run from nothing."""
+    limit = config.train.time
+    if limit is None or limit < _LEAST_ADVISED or {*given} & {"tokenizer", *origins.SHAPE}:
+        return ()
+    try:
+        base = Base(_ENGLISH, opened.load(_ENGLISH, order.run.folder.parent))
+    except (DataError, InputOutputError):
+        return ()
+    advice = origins.advice(base, corpus)
+    return () if advice is None else (advice,)
 
 
 def repeat(order: Order, original: Run, given: Mapping[str, Any]) -> Ready:

@@ -194,8 +194,6 @@ def _remark(ready: "Ready") -> str:
 
 def _length(ready: "Ready") -> str:
     """Return the length of a run, in words."""
-    from charlstm.training.recipe import MAX_EPOCHS
-
     training, plan = ready.training, ready.timed.plan
     left, windows, limit = plan.steps - training.step, training.batches.windows, training.config.train.time
     steps = f"{plan.steps:,} {'step' if plan.steps == 1 else 'steps'}, {plan.steps / windows:.1f} epochs"
@@ -203,7 +201,7 @@ def _length(ready: "Ready") -> str:
         return steps
     if training.step:
         return f"{spoken(limit)} more, {spoken(training.at.seconds)} so far: about {left:,} more steps"
-    if left >= MAX_EPOCHS * windows:
+    if ready.timed.most_steps is not None and plan.steps >= ready.timed.most_steps:
         return f"{steps}, in {spoken(limit)} at most: with more, it would only memorise the text"
     return f"{spoken(limit)}: about {steps}"
 

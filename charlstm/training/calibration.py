@@ -45,6 +45,8 @@ class Timed:
 
     plan: Plan
     clock: Clock
+    most_steps: int | None = None
+    """After how many steps a run with a time limit ends in any case: more would only make it memorise the text."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,7 @@ def prepare(
     device_config: DeviceConfig,
     began: float,
     group: Group = ALONE,
-    *,
-    further: bool = False,
+    known: float | None = None,
 ) -> Prepared:
     """Measure the machine, choose the settings that the user left open, and plan the run.
 
@@ -78,14 +79,16 @@ def prepare(
         device_config: the requested processor.
         began: `time.monotonic()` at the moment from which the run's time counts.
         group: the processes of the job; the first one's measurements apply to all.
-        further: whether the run begins with a trained model, whose shape is among `given`.
+        known: what a trained model that the run begins with knows of the text (`recipe.most_epochs`), whose shape is
+            among `given`. None: the run begins from nothing.
 
     Raises:
         UsageError: if this machine has no such processor.
         DataError: if the text is too short.
     """
     vocab_size, length = corpus.tokenizer.vocab_size, len(corpus.train.ids)
-    config, paces = recipe.pace(config, given, length, further=further)
+    most_epochs = recipe.most_epochs(known)
+    config, paces = recipe.pace(config, given, length, known)
     training, seconds, notes = choose_device(device_config, config, corpus, group)
     each = config.train.batch_size * config.train.seq_length
     # The time per step is nearly proportional to the number of parameters: accurate enough for choosing a size.
@@ -95,16 +98,16 @@ def prepare(
         train = config.train
         if train.time is not None:
             trained = _SUSTAINED * train.time * (1 - _RESERVE - EVALUATION_SHARE)  # seconds at the measured speed
-            return min(rate * trained / parameters, recipe.MAX_EPOCHS * length)
+            return min(rate * trained / parameters, most_epochs * length)
         return train.steps * each if train.steps is not None else (train.epochs or 0) * length
 
     config, sizes = recipe.size(config, given, vocab_size, length, readable)
     epochs = readable(weights.count(config.model, vocab_size)) / length
     config, windows = recipe.window(config, given, length, epochs)
-    config, tables = recipe.ngrams(config, given, length, epochs)
-    config, dropouts = recipe.dropout(config, given, vocab_size, epochs, further=further)
+    config, tables = recipe.ngrams(config, given, length, epochs, known)
+    config, dropouts = recipe.dropout(config, given, vocab_size, epochs, known)
     training = training.adapted(config, corpus)
-    timed = make(training, corpus, config.train, device_config, began)
+    timed = make(training, corpus, config.train, device_config, began, most_epochs=most_epochs)
     return Prepared(training, timed, [*sizes, *tables, *dropouts, *paces, *windows], notes)
 
 
@@ -155,6 +158,7 @@ def make(
     device_config: DeviceConfig,
     began: float,
     before: Plan | None = None,
+    most_epochs: float = recipe.MAX_EPOCHS,
 ) -> Timed:
     """Return the run's length; if it is given as a time, first measure how many steps fit into it.
 
@@ -165,6 +169,7 @@ def make(
         device_config: the requested processor and threads.
         began: `time.monotonic()` at the moment from which the time counts.
         before: the plan so far, if the run is given a new length.
+        most_epochs: passes over the text after which the run ends before its time.
     """
     group, step = training.group, training.step
     most = most_threads(device_config, training.device.name) if group.size == 1 else None
@@ -194,7 +199,7 @@ def make(
     ending = cost(length) if part is not None and whole else 0.0
     evaluations = max(1, min(config.evaluations, int(share / measured)))
     left = began + config.time * (1 - _RESERVE) - time.monotonic() - evaluations * measured - ending
-    most_steps = step + math.ceil(recipe.MAX_EPOCHS * training.batches.windows)
+    most_steps = step + math.ceil(most_epochs * training.batches.windows)
     plan = group.agree(planned(min(step + max(1, int(left / each)), most_steps), evaluations, part, whole=whole))
     clock = Deadline(
         config.time,
@@ -206,7 +211,7 @@ def make(
         most_threads=most,
         fall=functools.partial(fall, config),
     )
-    return Timed(plan, clock)
+    return Timed(plan, clock, most_steps)
 
 
 def too_short(plan: Plan, training: Training) -> str | None:

@@ -59,6 +59,11 @@ class Brought:
     """Their share of the text."""
 
     @property
+    def known(self) -> float:
+        """The loss, as a multiple of that of the text's own n-grams."""
+        return self.loss / max(self.ngrams, 1e-9)
+
+    @property
     def doubtful(self) -> bool:
         """Whether the model may know too little of such text to be worth beginning with."""
         return self.loss > self.unigrams or self.share > 0.1

@@ -28,8 +28,9 @@ _MOST_DROPPED = 0.9
 _IDS_PER_ROW = 8  # of the training text, for each row of the table of n-grams
 _LEAST_ROWS, _MOST_ROWS = 2**12, 2**19
 _FEW, _MANY = 5.0, 30.0  # weighted epochs: dropout is lowest up to the first number, and highest from the second
-_FURTHER_RATE = 2e-3
-"""The peak of the learning rate of a run that begins with a trained model."""
+_FURTHER_RATE, _FURTHER_DROPOUT, _FURTHER_NGRAMS = 2e-3, 0.15, 0.4  # of a run whose model knows such text
+_FURTHER_EPOCHS = 3.0  # passes over a text after which such a run only unlearns what it knew
+_UNKNOWN = 1.3  # times the n-grams' loss: with a model that needs so much, all is as if it began from nothing
 _REFERENCE_PARAMETERS = 1.24e6  # 1 x 512
 _LONG_RUN, _LONG_WINDOW = 10.0, 128  # from this many epochs on, the window has this length
 
@@ -50,8 +51,21 @@ class Choice:
         return f"{self.value}: {self.reason}"
 
 
+def most_epochs(known: float | None) -> float:
+    """Return how many passes over its text a run with a time limit makes at most: more would teach it nothing.
+
+    Args:
+        known: of a run that begins with a trained model, the loss of that model on the text before any training,
+            divided by that of the text's own n-grams; None: the run begins from nothing.
+    """
+    if known is None:
+        return MAX_EPOCHS
+    share = min(1.0, max(0.0, (known - 1) / (_UNKNOWN - 1)))
+    return _FURTHER_EPOCHS + share * (MAX_EPOCHS - _FURTHER_EPOCHS)
+
+
 def pace(
-    config: RunConfig, given: Collection[str], length: int, *, further: bool = False
+    config: RunConfig, given: Collection[str], length: int, known: float | None = None
 ) -> tuple[RunConfig, list[Choice]]:
     """Choose the number of streams for a training text of `length` ids, and the learning rate.
 
@@ -65,7 +79,7 @@ def pace(
     reason = f"few, because the text is short ({length / (streams * train.seq_length):.0f} steps per epoch)"
     if "batch_size" not in given:
         train = dataclasses.replace(train, batch_size=streams)
-    if further and "learning_rate" not in given:
+    if known is not None and "learning_rate" not in given:
         train = dataclasses.replace(train, learning_rate=_FURTHER_RATE)
     choices = [
         _choice("streams", f"{train.batch_size}", reason if few else "read side by side", {"batch_size"}, given, few),
@@ -125,7 +139,9 @@ def size(
     return dataclasses.replace(config, model=chosen), [choice]
 
 
-def ngrams(config: RunConfig, given: Collection[str], length: int, epochs: float) -> tuple[RunConfig, list[Choice]]:
+def ngrams(
+    config: RunConfig, given: Collection[str], length: int, epochs: float, known: float | None = None
+) -> tuple[RunConfig, list[Choice]]:
     """Choose the n-grams that are inputs, for a run of `epochs` passes over a training text of `length` ids.
 
     The more often a text is read, the more of its long n-grams are learnt by heart: then short ones help, and most of
@@ -138,7 +154,7 @@ def ngrams(config: RunConfig, given: Collection[str], length: int, epochs: float
     values: dict[str, Any] = {
         "ngrams": next(order for least, order in _ORDERS if epochs >= least),
         "ngram_rows": min(_MOST_ROWS, max(_LEAST_ROWS, 2 ** math.ceil(math.log2(max(1, length) / _IDS_PER_ROW)))),
-        "ngram_dropout": round(min(_MOST_DROPPED, 1 - kept), 2),
+        "ngram_dropout": round(min(_MOST_DROPPED, 1 - kept), 2) if known is None or known > 1 else _FURTHER_NGRAMS,
     }
     model = dataclasses.replace(model, **{name: value for name, value in values.items() if name not in given})
     reason = f"vectors for what was just read, in {model.ngram_rows:,} rows, {model.ngram_dropout:.0%} of them dropped"
@@ -147,7 +163,7 @@ def ngrams(config: RunConfig, given: Collection[str], length: int, epochs: float
 
 
 def dropout(
-    config: RunConfig, given: Collection[str], vocab_size: int, epochs: float, *, further: bool = False
+    config: RunConfig, given: Collection[str], vocab_size: int, epochs: float, known: float | None = None
 ) -> tuple[RunConfig, list[Choice]]:
     """Choose the dropout of a run of `epochs` passes over the training text.
 
@@ -157,6 +173,8 @@ def dropout(
     weighted = epochs * math.sqrt(weights.count(config.model, vocab_size) / _REFERENCE_PARAMETERS)
     share = min(1.0, max(0.0, math.log(max(weighted, 1e-9) / _FEW) / math.log(_MANY / _FEW)))
     values = {"dropout": round(0.15 + 0.35 * share, 2), "recurrent_dropout": round(0.15 * share, 2)}
+    if known is not None and known <= 1:  # much dropout would cost what the model knows
+        values = {"dropout": _FURTHER_DROPOUT, "recurrent_dropout": 0.0}
     reason = f"the text is read {epochs:.1f} times" if epochs < 100 else f"the text is read {epochs:,.0f} times"
     changes: dict[str, Any] = {name: value for name, value in values.items() if name not in given}
     model = dataclasses.replace(config.model, **changes)

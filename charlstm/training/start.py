@@ -28,7 +28,7 @@ from charlstm.text.cache import Cache, default_root
 from charlstm.text.corpus import Corpus
 from charlstm.text.gather import Watch
 from charlstm.text.tokenizer import NONE_INHERITED, Inherited, Tokenizer
-from charlstm.training import calibration
+from charlstm.training import calibration, recipe
 from charlstm.training import origin as origins
 from charlstm.training.calibration import Timed
 from charlstm.training.loop import Clock, train
@@ -220,7 +220,7 @@ def new(order: Order, config: RunConfig, given: Collection[str]) -> Ready:
 
 
 def _prepared(
-    order: Order, config: RunConfig, given: Collection[str], corpus: Corpus, *, further: bool = False
+    order: Order, config: RunConfig, given: Collection[str], corpus: Corpus, known: float | None = None
 ) -> Ready:
     """Return a new run, with the recipe's choices.
 
@@ -229,10 +229,10 @@ def _prepared(
         config: the settings, given or default.
         given: the names of the settings that are not changed.
         corpus: the text.
-        further: whether it begins with a trained model.
+        known: what a trained model knows of the text that it begins with (`recipe.most_epochs`); None: nothing.
     """
     order.tell("measuring this machine")
-    prepared = calibration.prepare(config, given, corpus, order.device, order.began, order.group, further=further)
+    prepared = calibration.prepare(config, given, corpus, order.device, order.began, order.group, known)
     why = ""
     if order.device.precision == "auto" and devices.has_bf16(prepared.training.device.name):
         other = "fp32" if prepared.training.device.precision == "bf16" else "bf16"
@@ -258,7 +258,7 @@ def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -
     config = dataclasses.replace(config, model=moved.config)
     weights = base.weights(moved, corpus)
     found = origins.brought(base, weights, moved, corpus)
-    ready = _prepared(order, config, {*given, *origins.SHAPE}, corpus, further=True)
+    ready = _prepared(order, config, {*given, *origins.SHAPE}, corpus, found.known)
     ready.training.begin_with(weights, base.origin)
     ready = dataclasses.replace(ready, brought=found, choices=origins.explained(ready.choices, base))
     if not found.doubtful or asked.train.keep:
@@ -279,7 +279,10 @@ def _better(
     training = Training(taken.training.config, taken.corpus, taken.training.device, order.group)
     if taken is ready:
         training.begin_with(weights, base.origin)
-    timed = calibration.make(training, taken.corpus, training.config.train, order.device, order.began)
+    epochs = recipe.most_epochs(None if taken.brought is None else taken.brought.known)
+    timed = calibration.make(
+        training, taken.corpus, training.config.train, order.device, order.began, most_epochs=epochs
+    )
     way = f"with {base.name}" if taken is ready else "from nothing"
     note = (
         f"{base.name} knows little of this text: {seconds:.0f} seconds of training left {with_base:.2f} bits per "

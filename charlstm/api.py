@@ -32,7 +32,7 @@ from charlstm.errors import DataError, UsageError
 from charlstm.measure import score as scoring
 from charlstm.measure.score import Score
 from charlstm.network.stepper import LayerTrace
-from charlstm.sample import Context, Piece, write
+from charlstm.sample import Context, Piece, drawn_label, write
 from charlstm.storage import loaded as opened
 from charlstm.storage import runs
 from charlstm.storage.loaded import Loaded
@@ -132,6 +132,11 @@ class Model:
         return self.loaded.tokenizer.vocabulary
 
     @property
+    def labels(self) -> dict[str, int]:
+        """The labels of the documents it was trained on: how many have each; empty if they had none."""
+        return self.loaded.tokenizer.counts_by_label
+
+    @property
     def provenance(self) -> Provenance:
         """Where the model comes from."""
         checkpoint, source = self.loaded.checkpoint, self.loaded.source
@@ -148,6 +153,7 @@ class Model:
         self,
         prompt: str = "",
         *,
+        label: str | None = None,
         state: State | None = None,
         length: int = 500,
         temperature: float = 0.8,
@@ -159,12 +165,13 @@ class Model:
     ) -> str:
         """Return new text, without the prompt; the arguments and errors are those of `stream`."""
         settings = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-        return "".join(piece.text for piece in self._pieces(prompt, state, stop, seed, None, **settings))
+        return "".join(piece.text for piece in self._pieces(prompt, label, state, stop, seed, None, **settings))
 
     def stream(
         self,
         prompt: str = "",
         *,
+        label: str | None = None,
         state: State | None = None,
         length: int = 500,
         temperature: float = 0.8,
@@ -181,6 +188,8 @@ class Model:
 
         Args:
             prompt: what the text goes on from: after `state`, or from the beginning of a document.
+            label: of the document, if the model has labels; by default the seed draws one, each as often as the
+                training text has it.
             state: what was read before; the stream moves it on.
             length: new characters.
             temperature: below 1 is safer, above 1 wilder; 0 always takes the likeliest character.
@@ -193,16 +202,17 @@ class Model:
 
         Raises:
             DataError: if the prompt has characters that the model has never seen.
-            UsageError: if a setting is out of its limits.
+            UsageError: if a setting is out of its limits, or the model does not know the label.
         """
         if not isinstance(top, int) or top < 0:
             raise UsageError(f"top {top!r}: must be a whole number from 0 on")
         settings = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-        return self._steps(self._pieces(prompt, state, stop, seed, top, **settings))
+        return self._steps(self._pieces(prompt, label, state, stop, seed, top, **settings))
 
     def _pieces(
         self,
         prompt: str,
+        label: str | None,
         state: State | None,
         stop: str | Sequence[str],
         seed: int | None,
@@ -213,7 +223,9 @@ class Model:
         config = SampleConfig(**settings, seed=seed)
         stops = _stops(stop)
         seed = secrets.randbelow(2**32) if seed is None else seed
-        return write(self._begun(prompt, state), self.loaded.tokenizer, config, seed, stops, top=top)
+        if label is None and state is None:
+            label = drawn_label(self.loaded.tokenizer, seed)
+        return write(self._begun(prompt, state, label), self.loaded.tokenizer, config, seed, stops, top=top)
 
     def _steps(self, pieces: Iterator[Piece]) -> Iterator[Step]:
         names = self.loaded.tokenizer.vocabulary
@@ -221,22 +233,26 @@ class Model:
             likeliest = tuple((names[id], likely) for id, likely in piece.top)
             yield Step(piece.text, 0.0 if piece.logprob is None else piece.logprob, likeliest, piece.stopped)
 
-    def read(self, text: str) -> State:
-        """Return the state after a text, from the beginning of a document; raises `DataError` as `stream` does."""
-        return State(self._begun(text, None))
+    def read(self, text: str, *, label: str | None = None) -> State:
+        """Return the state after a text, from the beginning of a document: one with this label, or without any.
 
-    def score(self, text: str) -> Score:
-        """Return how surprised the model is by a text, each character given all before it.
+        It raises errors as `stream` does.
+        """
+        return State(self._begun(text, None, label))
+
+    def score(self, text: str, *, label: str | None = None) -> Score:
+        """Return how surprised the model is by a text, each character given all before it, and its label if it has one.
 
         It is what `charlstm eval` says of a file with this text, within 1e-6 bits per character. Short texts are scored
         on numpy. Long ones are read by torch, if it is installed, in several places at once, which is faster.
 
         Raises:
             DataError: if the text is empty, or holds a lone surrogate that stands for no byte.
+            UsageError: if the model does not know the label.
         """
         if not _text(text):
             raise DataError("the text is empty: there is nothing to score; give a text with some characters")
-        document = corpora.encode(text, self.loaded.tokenizer)
+        document = corpora.encode(text, self.loaded.tokenizer, label)
         if len(document.ids) > _LONG and importlib.util.find_spec("torch") is not None:
             return self._score_at_once(document)
         return scoring.by_steps(self.loaded.engine, document, self.loaded.tokenizer)
@@ -246,6 +262,20 @@ class Model:
         from charlstm.measure.scoring import evaluate
 
         return evaluate(Reader.of(self.loaded), document)
+
+    def voices(self, text: str) -> dict[str, float]:
+        """Return how probable each label is, given a whole document with this text: by Bayes' rule, with the labels'
+        shares of the training text as what is known before.
+
+        Raises:
+            DataError: if the text holds a lone surrogate that stands for no byte.
+            UsageError: if the model has no labels.
+        """
+        tokenizer = self.loaded.tokenizer
+        if not tokenizer.labels:
+            raise UsageError("this model has no labels: train one with label_field or label_from")
+        nats = scoring.by_label(self.loaded.engine, tokenizer.encode(_text(text)).tolist(), tokenizer)
+        return dict(zip(tokenizer.labels, scoring.posterior(nats, tokenizer.label_counts).tolist(), strict=True))
 
     def surprise(self, text: str) -> npt.NDArray[np.float64]:
         """Return the bits of each character of a text, given all before it: (len(text),).
@@ -282,17 +312,19 @@ class Model:
             layers, state = engine.trace(id, state)
             yield Trace(tokenizer.decode([id]), tuple(layers))
 
-    def _begun(self, prompt: str, state: State | None) -> Context:
+    def _begun(self, prompt: str, state: State | None, label: str | None) -> Context:
         """Return what has read the beginning of a document, or what a state has read, and then the prompt."""
         tokenizer = self.loaded.tokenizer
         tokenizer.require_known(_text(prompt))
         if state is not None:
             if not isinstance(state, State) or state.context.engine is not self.loaded.engine:
                 raise UsageError("state: it was not read by this model; give what its read() has returned")
+            if label is not None:
+                raise UsageError(f"label {label!r}: the state is that of a document already; leave one of them out")
             context = state.context
         else:
             context = Context(self.loaded.engine)
-            context.prefill(tokenizer.opening)
+            context.prefill(tokenizer.opened(label))
         context.prefill(tokenizer.encode(prompt).tolist())
         return context
 

@@ -170,6 +170,16 @@ class TextConfig(Settings):
         "a document.",
     )
     field: str | None = option(None, "Read the files as JSON Lines: this field of each line is a document.")
+    label_field: str | None = option(
+        None,
+        "This field of each line of JSON Lines is the document's label, such as its author: the model learns a voice "
+        "for each.",
+    )
+    label_from: str | None = option(
+        None,
+        "Label each document by the name of its file (without the ending), or of the folder that the file lies in.",
+        choices=("file", "folder"),
+    )
     val_fraction: float = option(
         0.1,
         "Share of the text that is held out to measure the model: its end, or randomly drawn documents if there are 20 "
@@ -185,7 +195,7 @@ class TextConfig(Settings):
     )
 
     def __post_init__(self) -> None:
-        """Check the values, and that at most one option separates the documents."""
+        """Check the values, and that at most one option separates the documents, and at most one labels them."""
         super().__post_init__()
         if self.separator is not None and self.field is not None:
             raise UsageError(
@@ -193,11 +203,23 @@ class TextConfig(Settings):
             )
         if self.separator is not None and not self.between:
             raise UsageError("--separator '': give at least one character")
+        if self.label_field is not None and self.label_from is not None:
+            raise UsageError("--label-field and --label-from exclude each other: a document has one label")
+        if self.label_field is not None and self.field is None:
+            raise UsageError(
+                f"--label-field {self.label_field}: labels are fields of JSON Lines; name the field of the text too, "
+                "with --field"
+            )
 
     @property
     def between(self) -> str:
         """The separator with its escapes replaced; empty if there is none."""
         return unescaped(self.separator or "")
+
+    @property
+    def labels(self) -> bool:
+        """Whether documents have labels."""
+        return self.label_field is not None or self.label_from is not None
 
 
 EVERY = 16
@@ -442,8 +464,12 @@ class RunConfig:
     train: TrainConfig
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON values."""
-        return dataclasses.asdict(self)
+        """Return the settings as plain JSON values; those of labels only if there are any, as older versions do."""
+        values = dataclasses.asdict(self)
+        values["text"] = {
+            name: value for name, value in values["text"].items() if value is not None or not name.startswith("label_")
+        }
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

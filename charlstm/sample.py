@@ -23,6 +23,7 @@ TOGETHER = 64
 """Texts to write side by side: more are hardly faster, and delay the first one."""
 _DRAWS = 256  # random numbers drawn at a time
 _SEEDS = 2**63
+_OF_LABEL = 1  # tells the draw of a text's label from those of its characters
 
 
 class Context:
@@ -66,6 +67,58 @@ class Context:
             branches._state = [tuple(_repeated(part, streams) for part in layer) for layer in self._state]
             branches._output = None if self._output is None else _repeated(self._output, streams)
         return branches
+
+    @classmethod
+    def abreast(cls, contexts: "Sequence[Context]") -> "Context":
+        """Return a context whose streams continue from what each of these, all of one stream, has read."""
+        first = contexts[0]
+        if all(context is first for context in contexts):
+            return first.branch(len(contexts))
+        joined = cls(first.engine, len(contexts))
+        states = [context._state for context in contexts]
+        joined._state = [
+            tuple(_stacked(parts) for parts in zip(*layers, strict=True)) for layers in zip(*states, strict=True)
+        ]
+        joined._output = _stacked([context._output for context in contexts])
+        return joined
+
+
+def _stacked(arrays: Sequence[Any]) -> Any:
+    """Return arrays (H,) as the rows of (N, H)."""
+    if isinstance(arrays[0], np.ndarray):
+        return np.stack(arrays)
+    import torch
+
+    return torch.stack(list(arrays))
+
+
+def drawn_label(tokenizer: Tokenizer, seed: int) -> str | None:
+    """Return the label of a text with this seed: drawn as often as the training text has it; None if there are none."""
+    if not tokenizer.labels:
+        return None
+    place = np.random.default_rng((seed, _OF_LABEL)).random() * sum(tokenizer.label_counts)
+    number = int(np.searchsorted(np.cumsum(tokenizer.label_counts), place, "right"))
+    return tokenizer.labels[min(number, len(tokenizer.labels) - 1)]
+
+
+def next_seed(seed: int, number: int) -> int:
+    """Return the seed of the text that is this number of texts after the one with `seed`."""
+    return (seed + number) % _SEEDS
+
+
+def opened(engine: Engine, tokenizer: Tokenizer, seed: int, streams: int) -> Context:
+    """Return a context at the beginning of texts, each with the label that its seed draws."""
+    if not tokenizer.labels:
+        context = Context(engine, streams)
+        context.prefill(tokenizer.opening)
+        return context
+    begun: dict[str | None, Context] = {}
+    labels = [drawn_label(tokenizer, next_seed(seed, number)) for number in range(streams)]
+    for label in labels:
+        if label not in begun:
+            begun[label] = Context(engine)
+            begun[label].prefill(tokenizer.opened(label))
+    return Context.abreast([begun[label] for label in labels])
 
 
 def _repeated(array: Any, times: int) -> Any:
@@ -198,7 +251,7 @@ def write(
     if config.length == 0:
         yield from (Piece(number, "", "length") for number in going)
         return
-    seeds = [(seed + number) % _SEEDS for number in going]
+    seeds = [next_seed(seed, number) for number in going]
     for drawn in generate(context, config, seeds, tokenizer.never):
         for number in tuple(going):
             stream, id = streams[number], int(drawn.ids[number])

@@ -40,6 +40,9 @@ WITH_TORCH = {
         "measure.evaluation",
         "measure.dynamic",
         "measure.lines",
+        "measure.abreast",
+        "measure.voices",
+        "measure.by_label",
         "measure.by_character",
         "measure.reach",
     ),
@@ -47,6 +50,7 @@ WITH_TORCH = {
     *(
         "training.adagrad",
         "training.loop",
+        "training.origin",
         "training.state",
         "training.clock",
         "training.calibration",

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
 
 def converse(
-    context: "Context", tokenizer: "Tokenizer", config: SampleConfig, stops: tuple[str, ...], output: "Output"
+    context: "Context",
+    tokenizer: "Tokenizer",
+    config: SampleConfig,
+    stops: tuple[str, ...],
+    output: "Output",
+    label: str | None = None,
 ) -> None:
-    """Read a line, continue the text, and repeat; the state is carried over from turn to turn.
+    """Read a line, continue the text, and repeat; the state is carried over from turn to turn, and so is the label.
 
     Ctrl-C ends the text being written, or clears the line being typed; a second one, with nothing typed, leaves.
     """
@@ -43,7 +48,7 @@ def converse(
             for piece in write(context, tokenizer, config, seed, stops, interrupted):
                 output.write(piece.text)
                 if piece.stopped == "end":
-                    context.prefill([tokenizer.start_id])
+                    context.prefill([tokenizer.opener(label)])
             output.write("\n")
             output.flush()
         seed += 1  # the next turn draws different numbers

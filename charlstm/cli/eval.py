@@ -92,8 +92,9 @@ def evaluate(
     as exact as the model. The interval says within which bounds the figure over endless text like this one lies, about
     95 times in 100.
 
-    --dynamic, --baselines, --by-character and --novelty add to this and can be combined; docs/evaluation.md explains
-    each of them. If TEXT is given and the training text is missing, what needs it is left out, with a note.
+    If documents have labels, the bits per character of each label follow. --dynamic, --baselines, --by-character and
+    --novelty add to this and can be combined; docs/evaluation.md explains each of them. If TEXT is given and the
+    training text is missing, what needs it is left out, with a note.
     """
     more = {"--dynamic": dynamic, "--baselines": baselines, "--by-character": by_character, "--novelty": novelty}
     apart = {"--lines": lines, "--context": context, "--cold": cold is not None, **more}
@@ -127,11 +128,12 @@ def evaluate(
         reach.contexts(loaded, passage.split, train, every or EVERY, as_json=as_json)
         return
 
-    from charlstm.measure import evaluation
+    from charlstm.measure import by_label, evaluation
     from charlstm.measure.report import Subject
     from charlstm.show import reports, terminal
 
-    names = [name for name in evaluation.REPORTS if more[_option(name)]]
+    labelled = by_label.is_labelled(passage.split, loaded.tokenizer)
+    names = [name for name in evaluation.REPORTS if more.get(_option(name), labelled)]
     subject = Subject(loaded, passage.split, _training(loaded, cache, names, own=text is None), device_config)
     begun = evaluation.begin(subject, names)
     for report in begun.values():

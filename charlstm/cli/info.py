@@ -34,6 +34,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
         row = {
             "config": config.to_dict(),
             "vocabulary": loaded.tokenizer.vocabulary,
+            "labels": loaded.tokenizer.counts_by_label,
             "parameters": loaded.parameters,
             "ngram_rows": loaded.ngram_rows,
             "step": loaded.step,
@@ -56,6 +57,7 @@ def info(checkpoint: str | None, as_json: bool) -> None:
             ("parameters", f"{loaded.parameters:,}{vectors}"),
             ("tokenizer", f"{loaded.tokenizer.kind}, {loaded.tokenizer.vocab_size:,} ids"),
             ("vocabulary", marked(characters[:200]) + (" ..." if len(characters) > 200 else "")),
+            *([("labels", _labels(loaded.tokenizer.counts_by_label))] if loaded.tokenizer.labels else []),
             ("corpus", f"{' '.join(source.paths)}, {source.characters:,} characters"),
             ("sha256", source.sha256),
             *(("from", _origin(origin)) for origin in reversed(loaded.origin)),
@@ -66,6 +68,15 @@ def info(checkpoint: str | None, as_json: bool) -> None:
         ],
         result=True,
     )
+
+
+def _labels(counts: dict[str, int]) -> str:
+    """Return how many labels there are, and the first of them, each with how many documents have it."""
+    shown = [f"{label} ({count:,})" for label, count in list(counts.items())[:_MOST_LABELS]]
+    return f"{len(counts):,}: {', '.join(shown)}" + (" ..." if len(counts) > _MOST_LABELS else "")
+
+
+_MOST_LABELS = 20
 
 
 def _origin(origin: "Origin") -> str:

@@ -1,6 +1,7 @@
 """`charlstm sample`."""
 
 import dataclasses
+import functools
 import secrets
 import sys
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.command(context_settings=HELP, short_help="Write text, character by character.")
 @click.argument("checkpoint", required=False)
 @click.option("--prompt", default=None, help="Text to continue.  [default: the start of a document, or of a line]")
+@click.option("--label", help="Write in this voice.  [default: one of the model's labels, drawn by frequency]")
 @click.option("--prompt-file", metavar="FILE", help="Read the prompt from a file (UTF-8), or from standard input (-).")
 @click.option(
     "--stop",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 def sample(
     checkpoint: str | None,
     prompt: str | None,
+    label: str | None,
     prompt_file: str | None,
     stops: tuple[str, ...],
     interactive: bool,
@@ -87,24 +90,54 @@ def sample(
 
     output = terminal.Output()
     model = api.load(checkpoint, device=device)
+    model.loaded.tokenizer.opener(label)  # is it known?
     start = _prompt(prompt, prompt_file, model.loaded.tokenizer)
     model.loaded.tokenizer.require_known(start)
     if config.seed is None:
         config = dataclasses.replace(config, seed=secrets.randbelow(2**32))
     if sys.stderr is not None and (sys.stderr.isatty() or values["seed"] is None):
-        terminal.plain(f"{model.loaded.path}, seed {config.seed}")
+        terminal.plain(f"{model.loaded.path}, seed {config.seed}{_labels(model, label, config)}")
     copies = _copies(model.loaded, open_cache(root)) if highlight_copies else None
     try:
         if interactive:
             from charlstm.cli.converse import converse
 
-            converse(model.read(start).context, model.loaded.tokenizer, config, stops, output)
+            assert config.seed is not None
+            label = _label(model, label, config.seed)
+            context = model.read(start, label=label).context
+            converse(context, model.loaded.tokenizer, config, stops, output, label)
         else:
-            _write(model, start, config, stops, _writer(model, start, config, output, copies, as_json=as_json))
+            writer = _writer(model, start, label, config, output, copies, as_json=as_json)
+            _write(model, start, label, config, stops, writer)
     except MemoryError:
         raise CharLSTMError(
             "out of memory: the model and what it writes do not fit; give fewer --num-samples or a shorter --length"
         ) from None
+
+
+def _label(model: "Model", label: str | None, seed: int) -> str | None:
+    """Return the label of the text with this seed: the one that is asked for, or the one that the seed draws."""
+    from charlstm.sample import drawn_label
+
+    return drawn_label(model.loaded.tokenizer, seed) if label is None else label
+
+
+def _labels(model: "Model", label: str | None, config: SampleConfig) -> str:
+    """Return which labels the texts have, in words; nothing if the model has none."""
+    from charlstm.sample import next_seed
+    from charlstm.show.characters import one_line
+
+    if not model.labels:
+        return ""
+    assert config.seed is not None
+    if label is not None or config.num_samples == 1:
+        return f", label {one_line(str(_label(model, label, config.seed)))}"
+    shown = range(min(config.num_samples, _MOST_LABELS))
+    labels = [one_line(str(_label(model, None, next_seed(config.seed, number)))) for number in shown]
+    return f", labels {', '.join(labels)}" + (" ..." if config.num_samples > _MOST_LABELS else "")
+
+
+_MOST_LABELS = 10  # that are listed
 
 
 def _prompt(prompt: str | None, prompt_file: str | None, tokenizer: "Tokenizer") -> str:
@@ -128,27 +161,46 @@ def _copies(loaded: "Loaded", cache: "Cache") -> "Copies":
 
 
 def _writer(
-    model: "Model", start: str, config: SampleConfig, output: "Output", copies: "Copies | None", *, as_json: bool
+    model: "Model",
+    start: str,
+    label: str | None,
+    config: SampleConfig,
+    output: "Output",
+    copies: "Copies | None",
+    *,
+    as_json: bool,
 ) -> "Rows | Page":
     """Return what shows the texts: to programs or to people."""
+    from charlstm.sample import next_seed
     from charlstm.show.texts import Page, Rows
 
     highlighter = None if copies is None else copies.highlighter
     if as_json:
-        return Rows(output, highlighter)
+        return Rows(
+            output, highlighter, (lambda seed: _label(model, label, next_seed(seed, 0))) if model.labels else None
+        )
     separator = model.config.text.between or None
     if config.separator_out is not None:
         separator = unescaped(config.separator_out)
     return Page(output, start, separator, highlighter)
 
 
-def _write(model: "Model", start: str, config: SampleConfig, stops: tuple[str, ...], writer: "Rows | Page") -> None:
+def _write(
+    model: "Model",
+    start: str,
+    label: str | None,
+    config: SampleConfig,
+    stops: tuple[str, ...],
+    writer: "Rows | Page",
+) -> None:
     """Write all texts, a limited number of them side by side, so that any number fits in memory."""
-    from charlstm.sample import TOGETHER, write
+    from charlstm.sample import TOGETHER, Context, next_seed, write
 
     assert config.seed is not None
-    begun = model.read(start).context
+    begun = functools.cache(lambda label: model.read(start, label=label).context)
     for first in range(0, config.num_samples, TOGETHER):
         count, seed = min(TOGETHER, config.num_samples - first), config.seed + first
-        writer.take(write(begun.branch(count), model.loaded.tokenizer, config, seed, stops), count, seed)
+        labels = [_label(model, label, next_seed(seed, number)) for number in range(count)]
+        context = Context.abreast([begun(each) for each in labels])
+        writer.take(write(context, model.loaded.tokenizer, config, seed, stops), count, seed)
     writer.end()

@@ -85,7 +85,7 @@ def measure(held_out: Split, train: Split | None, tokenizer: Tokenizer) -> Itera
 
     counted = None if train is None else train.ids[-MOST_TRAINING:]
     framed = tokenizer.end_id is not None
-    predicted = len(held_out.ids) - (int((held_out.ids == tokenizer.start_id).sum()) if framed else 0)
+    predicted = len(held_out.ids) - int(tokenizer.opens(held_out.ids).sum())
     yield baseline("uniform", predicted * math.log2(tokenizer.vocab_size - framed), primed=False)
     totals = None if counted is None else _ngrams(held_out.ids, counted, predicted, tokenizer)
     for order in (1, *ORDERS):
@@ -109,7 +109,7 @@ def _ngrams(ids: Ids, counted: Ids, predicted: int, tokenizer: Tokenizer) -> npt
     totals, place = np.zeros(MAX_ORDER), 0
     for bits in ngrams.bits(ids):
         piece = ids[place : place + bits.shape[1]]
-        totals += bits.sum(1) if not framed else bits[:, piece != tokenizer.start_id].sum(1)
+        totals += bits.sum(1) if not framed else bits[:, ~tokenizer.opens(piece)].sum(1)
         place += len(piece)
     if framed:  # a `<start>` is never predicted, so the unigram need not expect one
         start = np.array([tokenizer.start_id])
@@ -120,7 +120,7 @@ def _ngrams(ids: Ids, counted: Ids, predicted: int, tokenizer: Tokenizer) -> npt
 def _bytes(ids: Ids, tokenizer: Tokenizer) -> bytes:
     """Return a text in UTF-8, the end of each document as a newline."""
     if tokenizer.end_id is not None:
-        ids = ids[ids != tokenizer.start_id]
+        ids = ids[~tokenizer.opens(ids)]
     return tokenizer.decode(ids).encode("utf-8", "surrogateescape")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from charlstm.measure import read
 from charlstm.measure.baselines import BaselinesReport
 from charlstm.measure.by_character import FailuresReport
+from charlstm.measure.by_label import ByLabelReport
 from charlstm.measure.dynamic import DynamicReport
 from charlstm.measure.novelty import NoveltyReport
 from charlstm.measure.read import Reader
@@ -21,7 +22,7 @@ from charlstm.network.device import in_fastest_threads
 Bar = Callable[[str], AbstractContextManager[Progress]]
 """Shows how far something is, given what that is, in a word."""
 REPORTS: dict[str, type[Report]] = {
-    report.name: report for report in (DynamicReport, BaselinesReport, FailuresReport, NoveltyReport)
+    report.name: report for report in (ByLabelReport, DynamicReport, BaselinesReport, FailuresReport, NoveltyReport)
 }
 """By name, in the order in which they are measured and shown."""
 

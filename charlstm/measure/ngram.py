@@ -32,7 +32,10 @@ class KneserNey:
     """
 
     def __init__(self, ids: npt.NDArray[Any], vocab_size: int, start_id: int) -> None:
-        """Count; the text is preceded by `start_id`, as often as the longest n-gram needs."""
+        """Count; the text is preceded by `start_id`, as often as the longest n-gram needs.
+
+        What is no id of the vocabulary is a label of a document, and counts as `start_id`.
+        """
         self._vocab_size = vocab_size
         self._start_id = start_id
         self._keys: list[Integers] = []
@@ -78,7 +81,8 @@ class KneserNey:
         every = []
         for order, (context, keys) in enumerate(zip(contexts, self._keys, strict=True), 1):
             known = context != _ABSENT
-            rows = np.where(known, _find(keys, np.where(known, context, 0) * self._vocab_size + ids), _ABSENT)
+            found = _find(keys, np.where(known, context, 0) * self._vocab_size + self._unlabelled(ids))
+            rows = np.where(known, found, _ABSENT)
             every.append(self._highest[order - 1].interpolate(context, rows, below))
             if order < MAX_ORDER:
                 below = self._lower[order - 1].interpolate(context, rows, below)
@@ -97,7 +101,10 @@ class KneserNey:
             yield -np.log2(self.probabilities(contexts, ids[begin : begin + piece]))
 
     def _pad(self, ids: npt.NDArray[Any]) -> Integers:
-        return np.concatenate((np.full(_PAD, self._start_id, np.int64), ids.astype(np.int64)))
+        return np.concatenate((np.full(_PAD, self._start_id, np.int64), self._unlabelled(ids)))
+
+    def _unlabelled(self, ids: npt.NDArray[Any]) -> Integers:
+        return np.where(ids < self._vocab_size, ids, self._start_id).astype(np.int64)
 
 
 @dataclass(frozen=True)

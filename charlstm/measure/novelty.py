@@ -17,7 +17,7 @@ from charlstm.config import SampleConfig
 from charlstm.errors import UsageError
 from charlstm.measure.report import Progress, Report, Subject, shortened, unwatched
 from charlstm.network.stepper import Stepper
-from charlstm.sample import Context, write
+from charlstm.sample import opened, write
 from charlstm.text.corpus import Split
 from charlstm.text.tokenizer import Ids, Tokenizer, code_points, id_dtype
 
@@ -211,8 +211,7 @@ def measure(
         report: told the share that is done.
     """
     held = list(passages(held_out, tokenizer))
-    context = Context(stepper, len(held))
-    context.prefill(tokenizer.opening)
+    context = opened(stepper, tokenizer, _SEED, len(held))
     texts = [""] * len(held)
     for piece in write(context, tokenizer, SampleConfig(length=_LENGTH), _SEED):
         texts[piece.stream] += piece.text

@@ -120,8 +120,7 @@ def measure(
             f"give a longer TEXT{remedy}"
         )
     ends = places(len(held_out), layout)
-    if tokenizer.end_id is not None:
-        ends = ends[held_out[ends] != tokenizer.start_id]  # which is known, and not predicted
+    ends = ends[~tokenizer.opens(held_out[ends])]  # what opens a document is known, and not predicted
     nats = losses(reader, held_out, ends, layout, report)  # (contexts, characters)
     unknown = np.zeros(len(ends))
     if tokenizer.unknown_id is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charlstm.network.stepper import Engine
-from charlstm.sample import Context, log_probabilities
+from charlstm.sample import TOGETHER, Context, log_probabilities
 from charlstm.text.corpus import Split
 from charlstm.text.tokenizer import Tokenizer
 
@@ -61,16 +61,17 @@ class Score:
 NOTHING = Score(0.0, 0, 0, 0)
 
 
-def nats(engine: Engine, ids: Sequence[int], tokenizer: Tokenizer) -> Floats:
+def nats(engine: Engine, ids: Sequence[int], tokenizer: Tokenizer, label: str | None = None) -> Floats:
     """Return the surprise at each id of a text, given all ids before it; an unknown one costs its name too.
 
     Args:
         engine: the model.
         ids: (T,), without a frame at the beginning.
         tokenizer: of the ids.
+        label: of the text, if it has one.
     """
     context = Context(engine)
-    context.prefill(tokenizer.opening)
+    context.prefill(tokenizer.opened(label))
     costs = np.empty(len(ids))
     for number, id in enumerate(ids):
         costs[number] = -log_probabilities(context.logits()[0])[id]
@@ -80,8 +81,45 @@ def nats(engine: Engine, ids: Sequence[int], tokenizer: Tokenizer) -> Floats:
     return costs
 
 
+def posterior(nats: Floats, counts: Sequence[int]) -> Floats:
+    """Return the probability of each label, given a text, by Bayes' rule: (labels,).
+
+    Args:
+        nats: the surprise at the text, given each label, (labels,).
+        counts: how often each label occurs: their shares are what is known before the text is read.
+    """
+    joint = np.log(np.array(counts, np.float64)) - nats
+    likely = np.exp(joint - joint.max())
+    probabilities: Floats = likely / likely.sum()
+    return probabilities
+
+
+def by_label(engine: Engine, ids: Sequence[int], tokenizer: Tokenizer) -> Floats:
+    """Return the surprise at a whole document, given each label, in nats: (labels,).
+
+    Args:
+        engine: the model.
+        ids: (T,), without frames.
+        tokenizer: of the ids; it has labels.
+    """
+    found = []
+    for first in range(tokenizer.vocab_size, tokenizer.num_ids, TOGETHER):
+        openers = list(range(first, min(first + TOGETHER, tokenizer.num_ids)))
+        context = Context(engine, len(openers))
+        context.prefill(tokenizer.opening[:-1])
+        context.read(openers)
+        costs = np.zeros(len(openers))
+        for id in (*ids, tokenizer.end_id):
+            costs -= log_probabilities(context.logits())[:, id]
+            context.read([id] * len(openers))
+        found.append(costs)
+    return np.concatenate(found)
+
+
 def by_steps(engine: Engine, document: Split, tokenizer: Tokenizer) -> Score:
     """Score one document, each character given all before it, in steps of one character."""
     framed = tokenizer.end_id is not None
-    total = float(nats(engine, document.ids[int(framed) :].tolist(), tokenizer).sum())
+    first = int(document.ids[0])
+    label = tokenizer.labels[first - tokenizer.vocab_size] if first >= tokenizer.vocab_size else None
+    total = float(nats(engine, document.ids[int(framed) :].tolist(), tokenizer, label).sum())
     return Score(total, document.characters, document.bytes, document.unknown)

@@ -14,7 +14,13 @@ from charlstm.network.cells import CELLS
 from charlstm.network.layers import LayerState, recurrence
 from charlstm.network.lookup import NGrams
 from charlstm.network.ngrams import DENSE, Alphabet, dense, orders
-from charlstm.network.weights import B_IH, FAR, W_HH, W_IH, gate_rows
+from charlstm.network.weights import B_IH, EMBEDDING, FAR, LABELS, W_HH, W_IH, embeddings, gate_rows
+
+_LISTENING = 8
+"""One in so many units of the first layer begins as a memory of the label."""
+_HELD = (100, 1000)
+"""The characters for which such a unit remembers, at first."""
+_OPEN = 2.0  # the pre-activation of its gate at an opening
 
 State = list[LayerState]
 """For each layer h, and c if the cell has one: (1, N, H) each. If n-grams are inputs, a last entry follows: the codes
@@ -31,6 +37,8 @@ class CharLSTM(nn.Module):
     If documents have frames, the last feature of the embedding is reserved: it is 1 for `<end>` and 0 for every other
     id, and its weights in each layer saturate the gates, so that the state after an `<end>` is always the same, bit for
     bit. This costs nothing: the kernels run unchanged.
+
+    If documents have labels, a label is read in place of `<start>`, as the sum of the vector of `<start>` and its own.
     """
 
     def __init__(self, config: ModelConfig, alphabet: Alphabet, *, initialise: bool = True) -> None:
@@ -40,7 +48,7 @@ class CharLSTM(nn.Module):
         separately for each gate's matrix; the forget biases add up to 1 (Gers et al. 2000; Jozefowicz et al. 2015), and
         peephole weights are zero.
         The embedding of `<unk>` starts at zero: a character never trained on carries no information. So do the vectors
-        of n-grams.
+        of n-grams. If documents have labels, some units begin as a memory of what opens a document.
 
         Raises:
             UsageError: if the embedding is too short for the feature of `<end>`.
@@ -49,10 +57,13 @@ class CharLSTM(nn.Module):
         if alphabet.end_id is not None and config.embedding_size < 2:
             raise UsageError("--embedding-size 1: with documents, one feature marks their ends; give at least 2")
         self.config = config
+        self._alphabet = alphabet
         self._end_id = alphabet.end_id
         self._dealt: tuple[slice, int] | None = None
         size = config.hidden_size
         self.embedding = nn.Embedding(alphabet.vocab_size, config.embedding_size)
+        count = alphabet.num_ids - alphabet.vocab_size
+        self.labels = _Labels(count, config.embedding_size) if count else None
         self.ngrams: NGrams | None
         self.use_ngrams(config, alphabet)
         self.layers = nn.ModuleList(
@@ -66,6 +77,8 @@ class CharLSTM(nn.Module):
         if alphabet.end_id is not None:
             # The weights of the feature get no gradient, because the gates that they saturate have no slope there.
             self.embedding.weight.register_hook(_without_last_feature)  # type: ignore[no-untyped-call]
+            if self.labels is not None:
+                self.labels.weight.register_hook(_without_last_feature)  # type: ignore[no-untyped-call]
 
     def use_ngrams(self, config: ModelConfig, alphabet: Alphabet) -> None:
         """Begin with an empty table of n-grams, as large as the configuration says, or none.
@@ -117,6 +130,34 @@ class CharLSTM(nn.Module):
         self.output.bias.zero_()
         if unknown_id is not None:
             self.embedding.weight[unknown_id] = 0
+        if self.labels is not None:
+            self.labels.weight.normal_()
+            self._listen()
+
+    def _listen(self) -> None:
+        """Have some units of the first layer hold, for hundreds of characters, what opened the document.
+
+        A label is worth a bit or two in a whole document: too little for a network to find out by itself that it must
+        be remembered. These units write at an opening and are shut to other characters, as in chrono initialisation
+        (Tallec & Ollivier 2018); from there on they learn as all others do. The simple recurrent network has no gates,
+        and is left unchanged.
+        """
+        cell = CELLS[self.config.cell]
+        if not cell.keep_gate:
+            return
+        w_ih, b_ih = (self.layers[0].get_parameter(name) for name in (W_IH, B_IH))
+        count = max(1, self.config.hidden_size // _LISTENING)
+        keep = b_ih.new_empty(count).uniform_(*_HELD).log()
+        start = self.embedding.weight[self._alphabet.start_id, :-1]
+        opens = (keep[:, None] + _OPEN) * start / start.square().sum()  # at a `<start>` the gate is turned around
+        first = self._rows(cell.keep_gate).start
+        b_ih[first : first + count] = keep
+        if not cell.input_gate:
+            w_ih[first : first + count, :-1] = -opens
+            return
+        first = self._rows(cell.input_gate).start
+        b_ih[first : first + count] = -keep
+        w_ih[first : first + count, :-1] = opens
 
     @torch.no_grad()
     def begin_at(self, counts: npt.NDArray[np.int64]) -> None:
@@ -158,6 +199,8 @@ class CharLSTM(nn.Module):
         last = self.config.embedding_size - 1
         self.embedding.weight[:, last] = 0
         self.embedding.weight[self._end_id, last] = 1
+        if self.labels is not None:
+            self.labels.weight[:, last] = 0
         for layer in self.layers:
             weights = layer.get_parameter(W_IH)[:, last]
             weights.zero_()
@@ -198,7 +241,7 @@ class CharLSTM(nn.Module):
 
     def _embed(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the input of the layers, (T, N, E), and the last entry of the state after the window, if any."""
-        embedded: Tensor = self.embedding(ids)
+        embedded = self._embedded(ids)
         if self.ngrams is None:
             return embedded, []
         ((recent,),) = state[len(self.layers) :]
@@ -211,6 +254,13 @@ class CharLSTM(nn.Module):
         if sums.requires_grad and self._end_id is not None:
             sums.register_hook(_without_last_feature)
         return embedded + sums, [(recent,)]
+
+    def _embedded(self, ids: Tensor) -> Tensor:
+        """Return the vector of each id, (T, N, E)."""
+        if self.labels is None:
+            return cast("Tensor", self.embedding(ids))
+        weights = {EMBEDDING: self.embedding.weight, LABELS: self.labels.weight}
+        return nn.functional.embedding(ids, embeddings(weights, self._alphabet))
 
     def _recur(self, layer: nn.Module, inputs: Tensor, before: LayerState) -> tuple[Tensor, LayerState]:
         """Run a layer; in training, some of its units are cut off from the recurrence for the whole window.
@@ -237,6 +287,14 @@ class CharLSTM(nn.Module):
         rows, streams = self._dealt or (slice(None), outputs.shape[1])
         mask = outputs.new_empty(1, streams, outputs.shape[2]).bernoulli_(1 - rate)[:, rows] / (1 - rate)  # (1, N, H)
         return outputs * mask
+
+
+class _Labels(nn.Module):
+    """What each label adds to the vector of `<start>`, (A, E)."""
+
+    def __init__(self, count: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(count, size))
 
 
 def joined(states: Sequence[State]) -> State:

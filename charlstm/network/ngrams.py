@@ -35,11 +35,23 @@ class Alphabet(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids."""
+        """Number of ids that are written."""
+
+    @property
+    def num_ids(self) -> int:
+        """Number of ids that are read: those that are written, then the labels of documents."""
 
     @property
     def unknown_id(self) -> int | None:
         """The id of unknown characters, or None."""
+
+    @property
+    def start_id(self) -> int:
+        """The id that opens a document without a label."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """What documents may be labelled with, in the order of their ids."""
 
     @property
     def end_id(self) -> int | None:
@@ -47,7 +59,7 @@ class Alphabet(Protocol):
 
     @property
     def codes(self) -> npt.NDArray[np.int64]:
-        """What n-grams hash for each id, (V,): the code point (or byte) plus 1; NOTHING for `<end>`."""
+        """What n-grams hash for each id, (num_ids,): the code point (or byte) plus 1; NOTHING for `<end>`."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,13 @@ class Symbols:
     vocab_size: int
     unknown_id: int | None = None
     end_id: int | None = None
+    start_id: int = 0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def num_ids(self) -> int:
+        """The same number: there are no labels."""
+        return self.vocab_size
 
     @property
     def codes(self) -> npt.NDArray[np.int64]:

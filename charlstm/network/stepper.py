@@ -19,13 +19,13 @@ from charlstm.network.ngrams import Alphabet, Table, orders
 from charlstm.network.weights import (
     B_HH,
     B_IH,
-    EMBEDDING,
     OUTPUT,
     OUTPUT_BIAS,
     W_CH,
     W_HH,
     W_IH,
     count_layers,
+    embeddings,
     of_layer,
 )
 
@@ -101,7 +101,7 @@ class Stepper:
         self._cell = cells.CELLS[config.cell]
         self._table = Table(config, alphabet.codes, weights) if orders(config.ngrams) else None
         self._layers: list[_Layer] = []
-        embedding = weights[EMBEDDING]
+        embedding = embeddings(weights, alphabet)
         size = embedding.shape[1]
         for number in range(count_layers(weights)):
             w_ih, w_hh, b_ih, b_hh = (weights[of_layer(number, name)] for name in (W_IH, W_HH, B_IH, B_HH))
@@ -248,7 +248,7 @@ class Stepper:
 class _Layer:
     """The weights of a layer; G is the number of its gates."""
 
-    table: Array  # (V, GH): its input from the embedding of each id
+    table: Array  # (num_ids, GH): its input from the embedding of each id
     w_ih: Array | None  # (E, GH), for the sum of the n-grams' vectors
     w_below: Array | None  # (H, GH)
     w_hh: Array  # (H, GH)

@@ -1,7 +1,7 @@
 """The weights of a trained model under another alphabet: what a new training begins with.
 
-Rows of the embedding, the output and the table of n-grams follow their characters, never their index. So the scores of
-the characters that the model knows are what they were, given what it knows.
+Rows of the embedding, the output and the table of n-grams follow their characters, those of the labels their names,
+never their index. So the scores of the characters that the model knows are what they were, given what it knows.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from charlstm.network.ngrams import Alphabet
 from charlstm.network.weights import (
     EMBEDDING,
     FAR,
+    LABELS,
     OUTPUT,
     OUTPUT_BIAS,
     W_IH,
@@ -62,14 +63,15 @@ def move(
     moved: Weights = {name: array for name, array in weights.items() if not name.startswith("ngrams.")}
     if ngrams.orders(config.ngrams):
         moved[ngrams.DENSE] = ngrams.dense(weights, config.ngram_rows)
-    place = {code: id for id, code in enumerate(old.codes.tolist())}
+    written = old.codes[: old.vocab_size]  # labels have the code of `<start>` too
+    place = {code: id for id, code in enumerate(written.tolist())}
     framing = new.end_id is not None and old.end_id is None
-    codes = new.codes.tolist()
+    codes = new.codes[: new.vocab_size].tolist()
     if framing:
         place[ngrams.LAST_CODE] = opening
     rows = np.array([place.get(code, -1) for code in codes])
     known = rows >= 0
-    characters = (old.codes > ngrams.NOTHING) & (old.codes < ngrams.LAST_CODE - 1)  # neither <unk> nor a frame
+    characters = (written > ngrams.NOTHING) & (written < ngrams.LAST_CODE - 1)  # neither <unk> nor a frame
     for name in (EMBEDDING, OUTPUT, OUTPUT_BIAS):
         moved[name] = weights[name][rows]
     moved[EMBEDDING][~known] = weights[EMBEDDING][characters].mean(0)
@@ -78,6 +80,15 @@ def move(
         start = codes.index(ngrams.LAST_CODE)
         moved[OUTPUT][start], moved[OUTPUT_BIAS][start] = 0, _NEVER
         config, moved = _with_frames(config, moved, new)
+    labels = moved.pop(LABELS, None)
+    if new.labels:
+        # Random, so that one label differs from another as soon as the training begins.
+        shape = len(new.labels), config.embedding_size
+        moved[LABELS] = np.random.default_rng(0).standard_normal(shape, np.float32)
+        moved[LABELS][:, -1] = 0
+        for number, label in enumerate(new.labels):
+            if labels is not None and label in old.labels:
+                moved[LABELS][number] = labels[old.labels.index(label)]
     return Moved(config, moved, np.flatnonzero(~known))
 
 

@@ -1,16 +1,19 @@
 """The weights of a model by name: their shapes, the rows of each gate, and their number.
 
 The names and the order of the gates are torch's. Every layer is a separate torch layer, so its weights' names all end
-in `_l0`. V is the vocabulary size, E the embedding size, H the number of units per layer and G the number of gates.
+in `_l0`. V is the vocabulary size, E the embedding size, H the number of units per layer and G the number of gates. If
+documents have labels, A is the number of labels.
 """
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from charlstm.config import ModelConfig
 from charlstm.network.cells import CELLS
-from charlstm.network.ngrams import DENSE, orders
+from charlstm.network.ngrams import DENSE, Alphabet, orders
 
 W_IH = "weight_ih_l0"
 """(G H, E) in the first layer, (G H, E + H) in the others: the embedding first, then the layer below."""
@@ -22,6 +25,8 @@ W_CH = "weight_ch_l0"
 """(3 H,): the peephole weights of i, f and o, if the cell has them."""
 EMBEDDING = "embedding.weight"
 """(V, E)"""
+LABELS = "labels.weight"
+"""(A, E): what each label adds to the embedding of `<start>`, in whose place it is read."""
 OUTPUT, OUTPUT_BIAS = "output.weight", "output.bias"
 """(V, L H), for the outputs of all L layers; and (V,)."""
 FAR = 1e4
@@ -47,11 +52,26 @@ def gate_rows(cell: str, gate: str, hidden_size: int) -> slice:
     return slice(number * hidden_size, (number + 1) * hidden_size)
 
 
-def shapes(config: ModelConfig, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight."""
+def embeddings(weights: Mapping[str, Any], alphabet: Alphabet) -> Any:
+    """Return the vector of each id that is read, (V, E) or with labels (V + A, E): of numpy or torch, as they are."""
+    embedding = weights[EMBEDDING]
+    if LABELS not in weights:
+        return embedding
+    labels = embedding[alphabet.start_id] + weights[LABELS]
+    if isinstance(embedding, np.ndarray):
+        return np.concatenate([embedding, labels])
+    import torch
+
+    return torch.cat([embedding, labels])
+
+
+def shapes(config: ModelConfig, vocab_size: int, labels: int = 0) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight of a model with a vocabulary of this size, and with so many labels."""
     size, cell = config.hidden_size, CELLS[config.cell]
     rows = len(cell.gates) * size
     found: dict[str, tuple[int, ...]] = {EMBEDDING: (vocab_size, config.embedding_size)}
+    if labels:
+        found[LABELS] = (labels, config.embedding_size)
     for number in range(config.num_layers):
         layer: dict[str, tuple[int, ...]] = {
             W_IH: (rows, config.embedding_size + (size if number else 0)),

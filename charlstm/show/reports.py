@@ -15,6 +15,7 @@ from charlstm.show.terminal import Output, say, table
 if TYPE_CHECKING:
     from charlstm.measure.baselines import Baseline
     from charlstm.measure.by_character import Failures, Place
+    from charlstm.measure.by_label import Voice
     from charlstm.measure.evaluation import Evaluation
     from charlstm.measure.novelty import Novelty
     from charlstm.measure.probe import ProbeStep, Recall
@@ -225,6 +226,19 @@ def _place(place: "Place") -> str:
     return right(fitted(before, width, end=True), width) + rest
 
 
+def voices(found: "Sequence[Voice]") -> None:
+    """Print what a character of each label costs."""
+    dearest = max(voice.bits_per_character for voice in found)
+    lines = ["", "By label:", "", f"{'':<16}{'documents':>9}{'characters':>12}  bits each"]
+    for voice in found:
+        each, name = voice.bits_per_character, "(none)" if voice.label is None else in_brief(voice.label)
+        lines.append(
+            f"{left(fitted(name, 16), 16)}{voice.documents:>9,}{voice.characters:>12,}{each:>11.3f}  "
+            f"{_bar(each / max(dearest, 1e-9))[:8]}"
+        )
+    _lines(lines)
+
+
 def novelty(found: "Novelty") -> None:
     """Print what a sample has in common with the training text, and what held-out text has."""
     lines = [
@@ -247,9 +261,12 @@ def _failures_row(found: "Failures") -> dict[str, Any]:
     return dataclasses.asdict(found) | {"accuracy": found.accuracy, "calibration_error": found.calibration_error}
 
 
-_DRAWN: dict[str, Callable[[Any], None]] = {"by_character": failures, "novelty": novelty}
+_DRAWN: dict[str, Callable[[Any], None]] = {"by_label": voices, "by_character": failures, "novelty": novelty}
 """How each report is drawn below the score; dynamic evaluation stands in its table, and the baselines beside both."""
 _ROWS: dict[str, Callable[[Any], Any]] = {
+    "by_label": lambda found: [
+        dataclasses.asdict(each) | {"bits_per_character": each.bits_per_character} for each in found
+    ],
     "dynamic": lambda found: _ratios(found) | {"seconds": round(found.seconds, 6)},
     "baselines": lambda found: [dataclasses.asdict(each) for each in found],
     "by_character": _failures_row,

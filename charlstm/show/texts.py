@@ -85,10 +85,16 @@ class _Writer:
 class Rows(_Writer):
     """Texts for programs: one JSON object per text, in order."""
 
-    def __init__(self, output: "Output", highlighter: "Callable[[], Highlighter] | None") -> None:
-        """Begin before the first text."""
+    def __init__(
+        self,
+        output: "Output",
+        highlighter: "Callable[[], Highlighter] | None",
+        label: Callable[[int], str | None] | None = None,
+    ) -> None:
+        """Begin before the first text; `label` returns that of a text, given its seed, if texts have labels."""
         super().__init__(output, highlighter)
         self._began = time.perf_counter()
+        self._label = label
 
     def take(self, pieces: "Iterable[Piece]", count: int, seed: int) -> None:
         """Write the texts of some streams, whose pieces come as they are written."""
@@ -108,6 +114,8 @@ class Rows(_Writer):
         pieces = text.taken()
         written = "".join(part for part, _ in pieces)
         row: dict[str, Any] = {"text": written, "seed": seed, "characters": len(written)}
+        if self._label is not None:
+            row["label"] = self._label(seed)
         if self._highlighter is not None:
             row["copied"] = _spans(pieces)
         self._output.json(row | {"seconds": seconds, "stopped": text.stopped})

@@ -152,12 +152,13 @@ def describe(ready: "Ready", *, verbose: bool) -> None:
     many = corpus.train.documents
     documents = f" in {many:,} {'document' if many == 1 else 'documents'}" if framed else ""
     ends = ", counting each document's end as a character" if framed else ""
+    labels = f"; {len(tokenizer.labels):,} labels" if tokenizer.labels else ""
     rows = [
         ("run", str(ready.run.folder)),
         (
             "text",
             f"{corpus.train.characters:,} characters{documents} to learn from, {corpus.val.characters:,} held out, "
-            f"vocabulary of {tokenizer.vocab_size:,}{ends}",
+            f"vocabulary of {tokenizer.vocab_size:,}{ends}{labels}",
         ),
         ("model", f"{config.model.words}, {training.parameters / 1e6:.2f} M parameters"),
         *([("from", _brought(ready.brought))] if ready.brought is not None else []),

@@ -5,7 +5,8 @@ header (as canonical JSON) followed by the tensor bytes, so that no bit of the f
 
 Files outlive versions. Entries missing from a file of an older version get their defaults. A newer version may add
 optional entries; this version keeps those it does not know in `Checkpoint.unknown` and writes them back. A new entry
-that is not optional requires a new `SCHEMA`.
+that is not optional requires a new schema: a model with labels has one more tensor, so its file is written in schema 2,
+and all others in schema 1, which every version reads.
 """
 
 import dataclasses
@@ -34,6 +35,7 @@ from charlstm.text.corpus import Source
 from charlstm.text.tokenizer import Tokenizer
 
 SCHEMA = 1
+_LABELLED = 2  # the schema of a model with labels
 _FORMAT = "charlstm"
 _COPIES = 3  # how many copies of all tensors exist at the same time during a write
 
@@ -197,9 +199,10 @@ def load(path: Path) -> Checkpoint:
                 raise ValueError
         except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(f"{path}: not a charlstm checkpoint; name one that `charlstm train` wrote") from None
-        if not headers.is_count(written_in) or written_in != SCHEMA:
+        if not headers.is_count(written_in) or written_in not in {SCHEMA, _LABELLED}:
             raise DataError(
-                f"{path}: written in schema {written_in!r:.20}, this version reads {SCHEMA}; update charlstm"
+                f"{path}: written in schema {written_in!r:.20}, this version reads {SCHEMA} and {_LABELLED}; update "
+                "charlstm"
             )
         try:
             checkpoint = _described(header)
@@ -226,7 +229,7 @@ Kind = tuple[str, tuple[int, ...]]
 """The type of a tensor, as safetensors names it, and its shape."""
 
 
-def kinds(config: RunConfig, vocab_size: int, used: int, *, with_state: bool) -> dict[str, Kind]:
+def kinds(config: RunConfig, vocab_size: int, used: int, *, with_state: bool, labels: int = 0) -> dict[str, Kind]:
     """Return the type and shape of each tensor of a checkpoint.
 
     Args:
@@ -234,9 +237,10 @@ def kinds(config: RunConfig, vocab_size: int, used: int, *, with_state: bool) ->
         vocab_size: number of ids.
         used: rows of the table of n-grams in use.
         with_state: whether a run can go on from it: it then has the moments of the weights and the recurrent state too.
+        labels: number of labels.
     """
     model = config.model
-    shapes = weights.shapes(model, vocab_size)
+    shapes = weights.shapes(model, vocab_size, labels)
     table = shapes.pop(ngrams.DENSE, None)
     found: dict[str, Kind] = {name: ("F32", shape) for name, shape in shapes.items()}
     if with_state:
@@ -256,20 +260,22 @@ def kinds(config: RunConfig, vocab_size: int, used: int, *, with_state: bool) ->
 _BYTES = {"F32": 4, "I32": 4, "I8": 1}
 
 
-def state_bytes(config: RunConfig, vocab_size: int) -> int:
+def state_bytes(config: RunConfig, vocab_size: int, labels: int = 0) -> int:
     """Return how many bytes the tensors of a run's state take, if all rows of n-grams are in use."""
-    tensors = kinds(config, vocab_size, config.model.ngram_rows, with_state=True)
+    tensors = kinds(config, vocab_size, config.model.ngram_rows, with_state=True, labels=labels)
     return sum(_BYTES[kind] * math.prod(shape) for kind, shape in tensors.values())
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return everything that is not a tensor, as plain JSON values."""
+    labels = checkpoint.tokenizer.counts_by_label
     return {
         "format": _FORMAT,
-        "schema": SCHEMA,
+        "schema": _LABELLED if labels else SCHEMA,
         "config": checkpoint.config.to_dict(),
         "tokenizer": checkpoint.tokenizer.kind,
         "vocabulary": checkpoint.tokenizer.vocabulary,
+        **({"labels": labels} if labels else {}),
         "source": dataclasses.asdict(checkpoint.source),
         "step": checkpoint.step,
         "val_loss": checkpoint.val_loss,
@@ -320,7 +326,7 @@ def _described(header: dict[str, Any]) -> Checkpoint:
         training = Standing(**training | {"plan": headers.known("plan", training["plan"], headers.PLAN)})
     checkpoint = Checkpoint(
         config=RunConfig.from_dict(values["config"]),
-        tokenizer=tokenizers.from_vocabulary(values["tokenizer"], values["vocabulary"]),
+        tokenizer=tokenizers.from_vocabulary(values["tokenizer"], values["vocabulary"], values["labels"]),
         source=_source(values["source"]),
         step=values["step"],
         val_loss=values["val_loss"],
@@ -330,7 +336,8 @@ def _described(header: dict[str, Any]) -> Checkpoint:
         origin=tuple(_origin(each) for each in values["origin"]),
     )
     known = _metadata(checkpoint)
-    unknown = {name: text for name, text in texts.items() if name not in known and name != "sha256"}
+    unknown = {name: text for name, text in texts.items() if name not in {*known, *headers.ENTRIES, "sha256"}}
+    found = {name: value for name, value in found.items() if name in known}
     return dataclasses.replace(checkpoint, unknown=unknown | _beyond(found, known))
 
 
@@ -355,8 +362,8 @@ def _require_tensors(checkpoint: Checkpoint, header: Mapping[str, Any]) -> None:
         (used,) = announced[ngrams.ROWS]["shape"]
         if not headers.is_count(used) or used > config.model.ngram_rows:
             raise DataError("it has more vectors of n-grams than its configuration allows")
-    vocab_size, with_state = checkpoint.tokenizer.vocab_size, checkpoint.training is not None
-    expected = kinds(config, vocab_size, used, with_state=with_state)
+    tokenizer, with_state = checkpoint.tokenizer, checkpoint.training is not None
+    expected = kinds(config, tokenizer.vocab_size, used, with_state=with_state, labels=len(tokenizer.labels))
     if set(announced) != set(expected):
         raise DataError("its tensors do not match its configuration")
     for name, (kind, shape) in expected.items():

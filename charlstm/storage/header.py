@@ -114,6 +114,11 @@ def _is_versions(value: object) -> bool:
     return isinstance(value, dict) and all(isinstance(version, str) for version in value.values())
 
 
+def _is_labels(value: object) -> bool:
+    """Return whether a value is an object of labels, each with how many documents have it."""
+    return isinstance(value, dict) and all(_is_positive(count) for count in value.values())
+
+
 def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
@@ -184,6 +189,7 @@ ENTRIES = {
     "config": _OBJECT,
     "tokenizer": _TEXT,
     "vocabulary": _TEXTS,
+    "labels": Entry(_is_labels, {}),
     "source": _OBJECT,
     "step": _COUNT,
     "val_loss": Entry(_or_none(_is_number)),

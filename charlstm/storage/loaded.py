@@ -211,7 +211,7 @@ class Loaded:
         from charlstm.text import corpus as corpora
 
         whole = corpora.load_text(paths, config, self.tokenizer, cache=cache, watch=watch)
-        notes = whole.left_out.notes() if named else []
+        notes = [*whole.left_out.notes(), *whole.unlabelled.notes()] if named else []
         if named and whole.sha256 == self.source.sha256:
             notes.append("the model was trained on most of this text; leave TEXT out to take the held-out part alone")
         return Passage(f"{' '.join(paths)}, all of it", whole.split, tuple(notes))

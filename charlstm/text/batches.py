@@ -10,7 +10,8 @@ and no dependency always has its gradient cut. Every character is still predicte
 Framed documents come in another order in every epoch. The input before a `<start>` is always an `<end>`, which takes
 the state back to its beginning (`network/model.py`), and the `<start>` itself is no target: there is nothing to learn
 from it. Since no text continues from one epoch to the next, all states are zeroed there; a document that lies across
-the border of two segments is read as two.
+the border of two segments is read as two. So that a model with labels also knows texts without one, some documents,
+others in every epoch, are read without theirs.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from charlstm.text.tokenizer import Ids, Tokenizer
 
 IGNORE = -100
 """The target that counts for nothing (torch's `ignore_index`)."""
+UNLABELLED = 0.1
+"""Share of the documents that are read without their label in an epoch of training."""
+_OF_LABELS = 1  # tells the draw of those documents from that of their order
 _GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 
@@ -66,7 +70,7 @@ def window_of(
     inputs = ids[np.maximum(positions - 1, 0)].astype(np.int64)
     inputs[first] = tokenizer.start_id
     if tokenizer.end_id is not None:
-        opening = targets == tokenizer.start_id
+        opening = tokenizer.opens(targets)
         inputs[opening] = tokenizer.end_id
         inside = inside & ~opening
     return Batch(inputs, np.where(inside, targets, IGNORE), positions, begins, int(inside.sum()))
@@ -94,7 +98,8 @@ class Batches:
             seq_length: the most ids of a window; with jitter the first and the last window of a segment have between
                 0.5 and 1.5 times as many.
             jitter: whether windows begin elsewhere in every epoch.
-            shuffle: the seed of the order of framed documents in each epoch; by default they keep their own order.
+            shuffle: the seed of the order of framed documents in each epoch, and of which are read without their
+                label; by default they keep their own order, and all their labels.
         """
         self._ids = split.ids
         self._tokenizer = tokenizer
@@ -102,6 +107,7 @@ class Batches:
         self._starts = split.bounds[:-1] if framed else split.bounds[:1]
         self._seed = shuffle if framed and len(self._starts) > 1 else None
         self._order = _Order(self._starts, len(self._ids))
+        self._without = np.zeros(0, bool)
         self._epoch = -1
         self._bounds = np.arange(batch_size + 1) * len(self._ids) // batch_size
         sizes = np.diff(self._bounds)
@@ -121,7 +127,21 @@ class Batches:
         inside = places < end
         positions, first = self._ordered(epoch).find(np.minimum(places, len(self._ids) - 1))
         begins = (window == 0) & ((segments == 0) | (self._seed is not None))
-        return window_of(self._ids, self._tokenizer, positions, first, inside, begins)
+        batch = window_of(self._ids, self._tokenizer, positions, first, inside, begins)
+        if self._seed is not None and self._tokenizer.labels:
+            self._hide(batch.inputs, positions)
+        return batch
+
+    def _hide(self, inputs: Positions, positions: Positions) -> None:
+        """Replace the labels of documents that are read without theirs in this epoch, by a `<start>`.
+
+        Args:
+            inputs: (T, N), changed in place.
+            positions: (T, N), of the ids that come after them.
+        """
+        labels = inputs >= self._tokenizer.vocab_size
+        documents = np.searchsorted(self._starts, positions[labels] - 1, "right") - 1
+        inputs[labels] = np.where(self._without[documents], self._tokenizer.start_id, inputs[labels])
 
     def ordinary(self, step: int) -> int:
         """Return a step near this one whose window is neither the first nor the last of an epoch, if there is one.
@@ -139,10 +159,13 @@ class Batches:
         return epoch * self._longest + self._cut(epoch, window)
 
     def _ordered(self, epoch: int) -> "_Order":
-        """Return the order of the documents in an epoch; the last one is kept."""
+        """Return the order of the documents in an epoch, and draw those without label; the last epoch's is kept."""
         if self._seed is not None and self._epoch != epoch:
             shuffled = np.random.default_rng((self._seed, epoch)).permutation(len(self._starts))
             self._order, self._epoch = _Order(self._starts, len(self._ids), shuffled), epoch
+            if self._tokenizer.labels:
+                source = np.random.default_rng((self._seed, epoch, _OF_LABELS))
+                self._without = source.random(len(self._starts)) < UNLABELLED
         return self._order
 
     def _cut(self, epoch: int, window: int) -> int:

@@ -23,11 +23,13 @@ import numpy as np
 from charlstm.config import TextConfig
 from charlstm.errors import DataError
 from charlstm.text import files as filing
+from charlstm.text import labels as labelling
 from charlstm.text import listing as listings
 from charlstm.text import parts as parts_of
 from charlstm.text.cache import Cache, Entry, default_root
 from charlstm.text.documents import Positions
 from charlstm.text.gather import Gathered, Watch, gather, read_ids
+from charlstm.text.labels import Unlabelled
 from charlstm.text.listing import LeftOut, Listed, Listing, Repeat, Skipped, combined
 from charlstm.text.parts import Written
 from charlstm.text.repeats import Overlap, Pieces
@@ -43,6 +45,7 @@ from charlstm.text.tokenizer import (
 )
 
 _SCHEMA = 2
+_LONG = 20_000  # characters of a document, on average, over which a label is forgotten
 
 
 @dataclass(frozen=True)
@@ -91,12 +94,20 @@ class Corpus:
     val_left_out: LeftOut = field(default_factory=LeftOut)
     """Of the files with the held-out text."""
     overlap: Overlap = field(default_factory=Overlap)
+    unlabelled: Unlabelled = field(default_factory=Unlabelled)
+    """Of the held-out text."""
     beside: Split | None = None
     """The text of the model that the run began with, if that is read too, so that its skill is kept."""
 
     def notes(self) -> list[str]:
         """Return what a user should know about how the text was read, one line each."""
-        return [*self.left_out.notes(), *self.val_left_out.notes(), *self.overlap.notes()]
+        notes = [*self.left_out.notes(), *self.val_left_out.notes(), *self.overlap.notes(), *self.unlabelled.notes()]
+        if self.tokenizer.labels and (length := self.train.characters // max(1, self.train.documents)) > _LONG:
+            notes.append(
+                f"documents have {length:,} characters on average, and a label is read at the beginning of each alone: "
+                r"cut them (--separator '\n\n', say), or the model will hardly hear it"
+            )
+        return notes
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,7 @@ class Text:
     tokenizer: Tokenizer
     sha256: str
     left_out: LeftOut = field(default_factory=LeftOut)
+    unlabelled: Unlabelled = field(default_factory=Unlabelled)
 
 
 def load(
@@ -143,10 +155,27 @@ def load(
     source = Source(tuple(paths), prepared.sha256, prepared.characters, tuple(val_paths))
     train, tokenizer = prepared.parts[0], prepared.tokenizer
     if not val_paths:
-        return Corpus(source, tokenizer, train, prepared.parts[1], prepared.left_out, overlap=prepared.overlap)
+        return Corpus(
+            source,
+            tokenizer,
+            train,
+            prepared.parts[1],
+            prepared.left_out,
+            overlap=prepared.overlap,
+            unlabelled=prepared.unlabelled,
+        )
     held_out = _prepare(val_paths, _Reading(config, tokenizer, 0, prepared), cache, watch, block)
     source = replace(source, val_sha256=held_out.sha256)
-    return Corpus(source, tokenizer, train, held_out.parts[0], prepared.left_out, held_out.left_out, held_out.overlap)
+    return Corpus(
+        source,
+        tokenizer,
+        train,
+        held_out.parts[0],
+        prepared.left_out,
+        held_out.left_out,
+        held_out.overlap,
+        held_out.unlabelled,
+    )
 
 
 def load_text(
@@ -160,7 +189,7 @@ def load_text(
 ) -> Text:
     """Read a whole text as a model reads it; `load` explains the arguments and the errors."""
     prepared = _prepare(paths, _Reading(config, tokenizer, 0), cache or Cache(default_root()), watch, block)
-    return Text(prepared.parts[0], prepared.tokenizer, prepared.sha256, prepared.left_out)
+    return Text(prepared.parts[0], prepared.tokenizer, prepared.sha256, prepared.left_out, prepared.unlabelled)
 
 
 def fingerprint(paths: Sequence[str], *, once: bool = True) -> str:
@@ -179,12 +208,14 @@ def is_text(paths: Sequence[str], sha256: str) -> bool:
     return sha256 in {combined([str(it.sha256) for it in listing.chosen(once=once)]) for once in (True, False)}
 
 
-def encode(text: str, tokenizer: Tokenizer) -> Split:
+def encode(text: str, tokenizer: Tokenizer, label: str | None = None) -> Split:
     """Return a text that is in memory as one document, as `load_text` returns that of a file.
 
     Raises:
         DataError: if it has a lone surrogate that does not stand for a stray byte, and the tokenizer is `byte`.
+        UsageError: if the tokenizer has no such label.
     """
+    opener = tokenizer.opener(label)
     ids = tokenizer.encode(text)
     unknown = 0 if tokenizer.unknown_id is None else int((ids == tokenizer.unknown_id).sum())
     codes = ids if tokenizer.kind == "byte" else code_points(text)
@@ -192,7 +223,7 @@ def encode(text: str, tokenizer: Tokenizer) -> Split:
     characters = max(characters, int(len(ids) > 0))  # if the bytes are not UTF-8, perhaps none begins a character
     framed = tokenizer.end_id is not None
     if framed:
-        ids = np.concatenate([[tokenizer.start_id], ids, [tokenizer.end_id]]).astype(id_dtype(tokenizer.vocab_size))
+        ids = np.concatenate([[opener], ids, [tokenizer.end_id]]).astype(id_dtype(tokenizer.num_ids))
     return Split(ids, np.array([0, len(ids)]), characters + framed, size + framed, unknown)
 
 
@@ -207,6 +238,7 @@ class _Prepared:
     characters: int
     left_out: LeftOut
     overlap: Overlap
+    unlabelled: Unlabelled
 
 
 @dataclass(frozen=True)
@@ -228,7 +260,7 @@ class _Reading:
         """Whether files that repeat others are left out."""
         return self.config.deduplicate is not False
 
-    def key(self, sha256: str, tokenizer: Tokenizer | None) -> str:
+    def key(self, sha256: str, files: Sequence[Listed], tokenizer: Tokenizer | None) -> str:
         """Return the cache's key of a text with this hash, prepared for this tokenizer or for one of its own."""
         vocabulary = None if tokenizer is None else tokenizer.vocabulary
         config, against = self.config, None if self.against is None else self.against.sha256
@@ -237,14 +269,24 @@ class _Reading:
         whole = [_SCHEMA, sha256, how, self.share, vocabulary, compared]
         if tokenizer is None and self.inherited != NONE_INHERITED:
             whole.append(asdict(self.inherited))
+        if config.labels or (tokenizer is not None and tokenizer.labels):
+            by_file = [labelling.of_file(listed.file.path, config.label_from) for listed in files]
+            counts = None if tokenizer is None else tokenizer.counts_by_label
+            whole.append({"labels": [config.label_field, by_file if config.label_from else None, counts]})
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:32]
 
-    def find(self, cache: Cache, sha256: str) -> Entry | None:
+    def find(self, cache: Cache, sha256: str, files: Sequence[Listed]) -> Entry | None:
         """Return what the cache has of a text: with this tokenizer, or with the text's own if that is the same."""
-        entry = cache.find(self.key(sha256, None))
-        if self.tokenizer is None or (entry is not None and entry.summary["vocabulary"] == self.tokenizer.vocabulary):
+        entry = cache.find(self.key(sha256, files, None))
+        if self.tokenizer is None or (entry is not None and _has(entry, self.tokenizer)):
             return entry
-        return cache.find(self.key(sha256, self.tokenizer))
+        return cache.find(self.key(sha256, files, self.tokenizer))
+
+
+def _has(entry: Entry, tokenizer: Tokenizer) -> bool:
+    """Return whether a text in the cache was prepared for a tokenizer like this one."""
+    vocabulary, labels = entry.summary["vocabulary"], entry.summary.get("labels", {})
+    return bool(vocabulary == tokenizer.vocabulary and labels == tokenizer.counts_by_label)
 
 
 def _prepare(paths: Sequence[str], reading: _Reading, cache: Cache, watch: Watch, block: int) -> _Prepared:
@@ -254,7 +296,7 @@ def _prepare(paths: Sequence[str], reading: _Reading, cache: Cache, watch: Watch
     files = listing.chosen(once=reading.once)
     lasting = bool(files) and all(listed.sha256 is not None for listed in files)
     if lasting:
-        entry = reading.find(cache, combined([str(listed.sha256) for listed in files]))
+        entry = reading.find(cache, combined([str(listed.sha256) for listed in files]), files)
         if entry is not None:
             with contextlib.suppress(FileNotFoundError):  # another process has just removed it
                 return _opened(entry, _left_out(listing, files, entry.summary["skipped"], once=reading.once))
@@ -265,7 +307,8 @@ def _prepare(paths: Sequence[str], reading: _Reading, cache: Cache, watch: Watch
             raise _nothing(paths, len(left_out.skipped))
         # A reading that includes a pipe is found again by the text alone, not by the same list of files.
         about = {"sha256": gathered.sha256, "paths": list(paths), "skipped": gathered.skipped if lasting else []}
-        entry = cache.store(folder, reading.key(gathered.sha256, reading.tokenizer), written.summary() | about)
+        key = reading.key(gathered.sha256, files, reading.tokenizer)
+        entry = cache.store(folder, key, written.summary() | about)
     try:
         return _opened(entry, left_out)
     except FileNotFoundError:  # another process, with a small limit, has just removed it
@@ -279,7 +322,8 @@ def _read(
     config, tokenizer, against = reading.config, reading.tokenizer, reading.against
     binary = tokenizer is not None and "\0" in tokenizer.vocabulary
     place = folder / "gathered"
-    gathered = gather(files, config, place, once=reading.once, binary=binary, watch=watch, block=block)
+    known = None if tokenizer is None else tokenizer.labels
+    gathered = gather(files, config, place, once=reading.once, binary=binary, known=known, watch=watch, block=block)
     if not gathered.numbers.length:
         return gathered, None
     train = None if against is None else _pieces(against.parts[0], against.tokenizer)
@@ -320,17 +364,19 @@ def _left_out(
 
 def _opened(entry: Entry, left_out: LeftOut) -> _Prepared:
     summary = entry.summary
-    tokenizer = from_vocabulary(summary["tokenizer"], summary["vocabulary"])
+    tokenizer = from_vocabulary(summary["tokenizer"], summary["vocabulary"], summary.get("labels"))
     parts = [
         Split(
-            np.memmap(entry.folder / f"{number}.ids", id_dtype(tokenizer.vocab_size), "r"),
+            np.memmap(entry.folder / f"{number}.ids", id_dtype(tokenizer.num_ids), "r"),
             np.load(entry.folder / f"{number}.npy"),
             **sizes,
         )
         for number, sizes in enumerate(summary["parts"])
     ]
     overlap = Overlap(**summary["overlap"])
-    return _Prepared(parts, tokenizer, summary["sha256"], summary["characters"], left_out, overlap)
+    found = summary.get("unlabelled", {})
+    unlabelled = Unlabelled(**found | {"examples": tuple(found.get("examples", ()))})
+    return _Prepared(parts, tokenizer, summary["sha256"], summary["characters"], left_out, overlap, unlabelled)
 
 
 def _nothing(paths: Sequence[str], skipped: int) -> DataError:

@@ -78,6 +78,8 @@ class Part:
     """Whether a stretch begins where its document does."""
     closes: Flags
     """Whether it ends where its document does."""
+    labels: Positions | None = None
+    """The number of its document's label, if documents have labels."""
 
     def touches(self, begin: int, end: int) -> bool:
         """Return whether anything between two places of the text belongs to the part."""
@@ -107,15 +109,24 @@ class Part:
         before = np.concatenate([[0], inside.cumsum()])  # ids of the part before each place
         return ids[inside], before[closing], before[opening]
 
+    def labels_within(self, begin: int, end: int) -> Positions | None:
+        """Return the label of each document that begins between two places, in the order in which `within` has them."""
+        if self.labels is None:
+            return None
+        first, last = self._touched(begin, end)
+        labels: Positions = self.labels[first:last][self.opens[first:last] & (self.begins[first:last] >= begin)]
+        return labels
+
     def without(self, dropped: Flags) -> "Part":
         """Return the part without some of its stretches."""
         kept = ~dropped
-        return Part(self.begins[kept], self.ends[kept], self.opens[kept], self.closes[kept])
+        labels = None if self.labels is None else self.labels[kept]
+        return Part(self.begins[kept], self.ends[kept], self.opens[kept], self.closes[kept], labels)
 
     def closed_up(self) -> "Part":
         """Return the same stretches of a text that has nothing else."""
         ends = (self.ends - self.begins).cumsum()
-        return Part(ends - (self.ends - self.begins), ends, self.opens, self.closes)
+        return Part(ends - (self.ends - self.begins), ends, self.opens, self.closes, self.labels)
 
     def bounds(self, framed: bool) -> Positions:
         """Return where each stretch begins in the part's ids, and where the last one ends."""
@@ -129,7 +140,7 @@ class Part:
         return int(first), int(last)
 
 
-def split(ends: Positions, share: float) -> list[Part]:
+def split(ends: Positions, share: float, labels: Positions | None = None) -> list[Part]:
     """Return the training part and the held-out part, which may be empty; or one part if the share is 0.
 
     If there are many documents, some are drawn, always the same ones; otherwise the end of the text is held out.
@@ -137,23 +148,26 @@ def split(ends: Positions, share: float) -> list[Part]:
     Args:
         ends: where the documents end, ascending; none is empty.
         share: of the text that is held out.
+        labels: the number of each document's label, if documents have labels.
     """
     begins = np.concatenate([[0], ends[:-1]])
     length = int(ends[-1])
     whole = np.ones(len(ends), bool)
+    every = Part(begins, ends, whole, whole, labels)
     if not share:
-        return [Part(begins, ends, whole, whole)]
+        return [every]
     wanted = min(int(length * share), MOST_HELD_OUT)
     if are_drawn(ends, share):
         held_out = _drawn(ends - begins, wanted)
-        return [Part(begins[it], ends[it], whole[it], whole[it]) for it in (~held_out, held_out)]
+        return [every.without(held_out), every.without(~held_out)]
     boundary = length - wanted
     parts = []
     for least, limit in ((0, boundary), (boundary, length)):
         cut_begins, cut_ends = np.maximum(begins, least), np.minimum(ends, limit)
         there = cut_begins < cut_ends
         stretches = cut_begins[there], cut_ends[there]
-        parts.append(Part(*stretches, cut_begins[there] == begins[there], cut_ends[there] == ends[there]))
+        whole_there = cut_begins[there] == begins[there], cut_ends[there] == ends[there]
+        parts.append(Part(*stretches, *whole_there, None if labels is None else labels[there]))
     return parts
 
 
@@ -175,16 +189,17 @@ def _drawn(lengths: Positions, wanted: int) -> Flags:
     return drawn
 
 
-def framed(ids: Ids, closing: Positions, opening: Positions, frames: Ids) -> Ids:
-    """Return ids with an `<end>` before each id of `closing`, and a `<start>` before each of `opening`.
+def framed(ids: Ids, closing: Positions, opening: Positions, end: int, openers: Ids) -> Ids:
+    """Return ids with an `<end>` before each id of `closing`, and its opener before each of `opening`.
 
     Args:
         ids: of documents.
         closing: how many ids come before each end.
         opening: how many ids come before each beginning.
-        frames: the ids of `<end>` and `<start>`.
+        end: the id of `<end>`.
+        openers: what stands before each beginning: a `<start>` or a label.
     """
     places = np.concatenate([closing, opening])
-    values = frames.repeat([len(closing), len(opening)])
+    values = np.concatenate([np.full(len(closing), end, ids.dtype), openers])
     order = places.argsort(kind="stable")  # where one document ends and the next begins, the end comes first
     return np.insert(ids, places[order], values[order])

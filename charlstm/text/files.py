@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from charlstm.config import TextConfig
 from charlstm.errors import DataError, InputOutputError, UsageError, os_reason
+from charlstm.text import labels as labelling
 from charlstm.text.decoding import Codes, Decoder
 from charlstm.text.tokenizer import code_points, text_of
 
@@ -80,6 +81,8 @@ class Block:
     """How many of the codes come before each end of a document; the end of the file is not among them."""
     read: int
     """Bytes of the file read so far, as they lie on the disk."""
+    labels: tuple[str | None, ...] = ()
+    """The label of each document that ends here, if they are fields of records."""
 
 
 def blocks(
@@ -90,6 +93,7 @@ def blocks(
     binary: bool = False,
     block: int = BLOCK,
     longest_record: int = LONGEST_RECORD,
+    unlabelled: bool = False,
 ) -> Iterator[Block]:
     """Read a file: text in `config.encoding` or the records of JSON Lines, plain or compressed with gzip, xz or zstd.
 
@@ -103,6 +107,7 @@ def blocks(
             as UTF-8, is refused.
         block: bytes read at a time, and characters of JSON Lines yielded at a time: bounds the memory.
         longest_record: bytes that a line of JSON Lines may have, since it is read whole.
+        unlabelled: whether a record may lack its label.
 
     Raises:
         DataError: if the file is not in the encoding, is damaged, or has a line without the field.
@@ -115,7 +120,8 @@ def blocks(
             if config.field is None:
                 yield from _text_blocks(file, stream, raw, config, binary=binary, block=block)
             else:
-                yield from _records(file, stream, raw, config, block, longest_record)
+                label = _unneeded if config.label_field is None else _labeller(config.label_field, unlabelled)
+                yield from _records(file, stream, raw, config, block, longest_record, label)
         except (EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, gzip.BadGzipFile) as error:
             raise DataError(f"{file.path}: damaged {kind} data ({error}); use another copy") from None
         except OSError as error:
@@ -242,16 +248,41 @@ def _text_blocks(
             return
 
 
+_Labeller = Callable[[File, int, Any], str | None]
+"""Returns the label in a record, given its file and the number of its line."""
+
+
+def _unneeded(file: File, number: int, record: Any) -> None:
+    """Return no label."""
+
+
+def _labeller(field: str, unlabelled: bool) -> _Labeller:
+    """Return what takes the label from a record, and refuses one that lacks it unless it may be `unlabelled`."""
+
+    def label(file: File, number: int, record: Any) -> str | None:
+        found = labelling.of_record(record, field)
+        if found is None and not unlabelled:
+            raise DataError(
+                f"{file.path}: line {number:,} has no label in the field {field!r} ({_there(record)})",
+                remedies={"--label-field": "name another --label-field"},
+                otherwise=f"give each line a label: a text or a whole number in the field {field!r}",
+            )
+        return found
+
+    return label
+
+
 def _records(
-    file: File, stream: IO[bytes], raw: _Counted, config: TextConfig, block: int, longest: int
+    file: File, stream: IO[bytes], raw: _Counted, config: TextConfig, block: int, longest: int, label: _Labeller
 ) -> Iterator[Block]:
     """Yield the fields of JSON Lines, some records at a time: each is a document."""
     waiting: list[Codes] = []
+    labels: list[str | None] = []
     size = 0
 
     def joined() -> Block:
         lengths = np.array([len(codes) for codes in waiting], np.int64)
-        return Block(np.concatenate(waiting), lengths.cumsum(), raw.count)
+        return Block(np.concatenate(waiting), lengths.cumsum(), raw.count, tuple(labels))
 
     for number, line in enumerate(iter(lambda: stream.readline(longest), b""), 1):
         if len(line) == longest:
@@ -262,7 +293,8 @@ def _records(
             )
         if not line.strip():
             continue
-        content = _field(file, number, line, str(config.field))
+        record, content = _field(file, number, line, str(config.field))
+        labels.append(label(file, number, record))
         if config.tokenizer == "byte":
             waiting.append(np.frombuffer(content.encode(), np.uint8))
         else:
@@ -270,12 +302,18 @@ def _records(
         size += len(waiting[-1])
         if size > block:
             yield joined()
-            waiting, size = [], 0
+            waiting, labels, size = [], [], 0
     if waiting:
         yield joined()
 
 
-def _field(file: File, number: int, line: bytes, name: str) -> str:
+def _there(record: Any) -> str:
+    """Return what a record has, in words."""
+    return f"it has {', '.join(map(repr, list(record)[:8]))}" if isinstance(record, dict) else "it is not an object"
+
+
+def _field(file: File, number: int, line: bytes, name: str) -> tuple[Any, str]:
+    """Return a record, and the text in it."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -286,16 +324,15 @@ def _field(file: File, number: int, line: bytes, name: str) -> str:
         ) from None
     content = record.get(name) if isinstance(record, dict) else None
     if not isinstance(content, str):
-        there = (
-            f"it has {', '.join(map(repr, list(record)[:8]))}" if isinstance(record, dict) else "it is not an object"
-        )
         raise DataError(
-            f"{file.path}: line {number:,} has no text in the field {name!r} ({there})",
+            f"{file.path}: line {number:,} has no text in the field {name!r} ({_there(record)})",
             remedies={"--field": "name another --field"},
             otherwise=_records_wanted(name),
         )
     # JSON may escape half of a pair of surrogates, which is not a character.
-    return content if content.isascii() else content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not content.isascii():
+        content = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return record, content
 
 
 def _records_wanted(name: str) -> str:

@@ -16,8 +16,10 @@ import numpy.typing as npt
 from charlstm.config import TextConfig
 from charlstm.errors import DataError, InputOutputError
 from charlstm.text import files as filing
+from charlstm.text import labels as labelling
 from charlstm.text.decoding import Codes
 from charlstm.text.documents import Cutter, Part, Positions
+from charlstm.text.labels import Numbering
 from charlstm.text.listing import Listed, Repeat, combined
 from charlstm.text.tokenizer import Ids, code_points, id_dtype
 
@@ -43,6 +45,12 @@ class Numbers:
     """Called at each read, so that whoever wants to stop the work can."""
     block: int = filing.BLOCK
     """Numbers read at a time."""
+    labels: Positions | None = None
+    """The number of each document's label, or `labels.NONE`; None if documents have no labels."""
+    label_names: tuple[str, ...] = ()
+    """The labels, in the order of their numbers."""
+    strangers: tuple[str, ...] = ()
+    """Some labels that the model does not know, and that have no number."""
 
     @property
     def length(self) -> int:
@@ -75,7 +83,7 @@ class Numbers:
                 numbers, _, _ = part.within(begin, block)
                 counts += np.bincount(numbers, minlength=len(counts))
                 file.write(numbers.tobytes())
-        return replace(self, file=place, counts=counts, ends=part.closed_up().ends)
+        return replace(self, file=place, counts=counts, ends=part.closed_up().ends, labels=part.labels)
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,7 @@ def gather(
     *,
     once: bool = True,
     binary: bool = False,
+    known: Sequence[str] | None = None,
     watch: Watch = lambda _, __: None,
     block: int = filing.BLOCK,
 ) -> Gathered:
@@ -108,6 +117,7 @@ def gather(
         place: the file that the numbers are written to.
         once: whether a pipe that repeats a file is left out.
         binary: whether control characters are expected.
+        known: the labels of the model that reads the text; by default all labels are new.
         watch: called with the bytes read so far and their total, 0 if that is not known.
         block: bytes read at a time, and numbers: bounds the memory.
 
@@ -122,11 +132,19 @@ def gather(
     total = sum(listed.file.size for listed in files)
     done = 0
     with place.open("w+b") as opened:
-        writer = _Writer(opened, config.tokenizer, block)
+        writer = _Writer(opened, config.tokenizer, block, Numbering(known) if config.labels else None)
         for position, listed in enumerate(files):
             file, before = listed.file, writer.mark()
             try:
-                sha256 = _read(listed, config, writer, _from(watch, done, total), binary=binary, block=block)
+                sha256 = _read(
+                    listed,
+                    config,
+                    writer,
+                    _from(watch, done, total),
+                    binary=binary,
+                    block=block,
+                    unlabelled=known is not None,
+                )
             except DataError as error:
                 if not file.found:
                     raise
@@ -160,13 +178,17 @@ def _read(
     *,
     binary: bool,
     block: int,
+    unlabelled: bool,
 ) -> str:
     """Write a file's numbers, and return the SHA-256 of its bytes."""
     digest, cutter = hashlib.sha256(), Cutter(_separator(config))
-    for piece in filing.blocks(listed.file, config, digest, binary=binary, block=block):
-        writer.add(*cutter.cut(piece.codes, piece.ends))
+    label = labelling.of_file(listed.file.path, config.label_from)
+    for piece in filing.blocks(listed.file, config, digest, binary=binary, block=block, unlabelled=unlabelled):
+        codes, ends = cutter.cut(piece.codes, piece.ends)
+        writer.add(codes, ends, piece.labels if config.label_field is not None else (label,) * len(ends))
         watch(piece.read)
-    writer.add(*cutter.rest())
+    codes, ends = cutter.rest()
+    writer.add(codes, ends, (label,) * len(ends))
     sha256 = digest.hexdigest()
     if listed.sha256 not in {None, sha256}:
         raise InputOutputError(f"{listed.file.path}: changed while it was read; start again when it is complete")
@@ -193,13 +215,15 @@ class _Mark:
 class _Writer:
     """Writes codes as numbers in the order in which they first appear, with as many bytes each as that needs."""
 
-    def __init__(self, file: IO[bytes], kind: str, block: int) -> None:
+    def __init__(self, file: IO[bytes], kind: str, block: int, numbering: Numbering | None) -> None:
         self._file = file
         self._block = block
         self._table = np.full(_CODE_POINTS, -1, np.int32)
         self._alphabet: list[int] = []
         self._counts = np.zeros(0, np.int64)
         self._ends: list[Positions] = []
+        self._numbering = numbering
+        self._labels: list[Positions] = []  # of the documents that end there
         self._count = 0
         self._dtype: np.dtype[np.unsignedinteger] = np.dtype(np.uint8)
         if kind == "byte":
@@ -213,13 +237,14 @@ class _Writer:
         """Forget what came after `mark`, except which numbers stand for which codes."""
         self._count = mark.count
         del self._ends[mark.ends :]
+        del self._labels[mark.ends :]
         self._counts[:] = 0
         self._counts[: len(mark.counts)] = mark.counts
         self._file.truncate(self._count * self._dtype.itemsize)
         self._file.seek(0, 2)
 
-    def add(self, codes: Codes, ends: Positions) -> None:
-        """Append codes, and documents' ends: how many of the codes come before each."""
+    def add(self, codes: Codes, ends: Positions, labels: Sequence[str | None]) -> None:
+        """Append codes, and documents' ends: how many of the codes come before each; and what each is labelled with."""
         numbers = self._table.take(codes)
         if len(codes) and numbers.min() < 0:
             self._name(np.unique(codes[numbers < 0]))
@@ -228,15 +253,22 @@ class _Writer:
         self._file.write(numbers.astype(self._dtype).tobytes())
         if len(ends):  # small objects that stay would hold the heap open between the blocks
             self._ends.append(self._count + ends)
+            if self._numbering is not None:
+                self._labels.append(self._numbering.of(labels))
         self._count += len(codes)
 
     def numbers(self, place: Path, watch: Callable[[], None]) -> Numbers:
         """Return the text as it is now; `place` is the file that it was written to."""
         self._file.flush()
         ends = np.concatenate([np.zeros(1, np.int64), *self._ends])
-        ends = ends[1:][np.diff(ends) > 0]
+        kept = np.diff(ends) > 0
         alphabet = np.array(self._alphabet, np.int64)
-        return Numbers(place, self._dtype, alphabet, self._counts, ends, watch, self._block)
+        numbers = Numbers(place, self._dtype, alphabet, self._counts, ends[1:][kept], watch, self._block)
+        if self._numbering is None:
+            return numbers
+        labels = np.concatenate([np.zeros(0, np.int64), *self._labels])[kept]
+        names, strangers = self._numbering.names, tuple(self._numbering.strangers)
+        return replace(numbers, labels=labels, label_names=names, strangers=strangers)
 
     def _name(self, codes: npt.NDArray[Any]) -> None:
         """Give codes the next numbers."""

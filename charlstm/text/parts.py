@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from charlstm.config import TextConfig
 from charlstm.errors import DataError
-from charlstm.text import documents, repeats
+from charlstm.text import documents, labels, repeats
 from charlstm.text.documents import MANY_DOCUMENTS, Flags, Part, Positions
 from charlstm.text.gather import Numbers
+from charlstm.text.labels import Unlabelled
 from charlstm.text.repeats import Overlap, Pieces, Search
 from charlstm.text.tokenizer import (
     NONE_INHERITED,
@@ -39,14 +40,18 @@ class Written:
     sizes: tuple[dict[str, int], ...]
     """The characters, bytes and unknown characters of each part; the end of a framed document counts as one."""
     overlap: Overlap = field(default_factory=Overlap)
+    unlabelled: Unlabelled = field(default_factory=Unlabelled)
+    """Of the last part."""
 
     def summary(self) -> dict[str, Any]:
         """Return all of it as JSON values."""
         return {
             "tokenizer": self.tokenizer.kind,
             "vocabulary": self.tokenizer.vocabulary,
+            "labels": self.tokenizer.counts_by_label,
             "characters": sum(size["characters"] for size in self.sizes),
             "overlap": asdict(self.overlap),
+            "unlabelled": asdict(self.unlabelled),
             "parts": list(self.sizes),
         }
 
@@ -75,20 +80,23 @@ def write(
         name: of the text, for the errors.
 
     Raises:
-        DataError: if the text is too short to hold anything out, if its training part has only one distinct character,
-            or if all that is held out also occurs in the training text and the user asked to leave that out.
+        DataError: if the text is too short to hold anything out, if its training part has only one distinct character
+            or hardly any labels, or if all that is held out also occurs in the training text and the user asked to
+            leave that out.
     """
     if share:
         return _write_two(text, config, tokenizer, folder, share, inherited, name)
-    (part,) = documents.split(text.ends, 0)
-    code = _code(text, text.counts, config, tokenizer, inherited, name)
+    (part,) = documents.split(text.ends, 0, text.labels)
+    code = _code(text, part, text.counts, config, tokenizer, inherited, name)
     if train is None:
-        return Written(code.tokenizer, (_write(text, part, text.counts, code, folder / "0"),))
+        sizes = (_write(text, part, text.counts, code, folder / "0"),)
+        return Written(code.tokenizer, sizes, unlabelled=_unlabelled(text, part, code.tokenizer))
     pieces = Pieces(part.begins, part.ends, lambda begin, end: code.table[text.read(begin, end)])
     found = repeats.occurring(pieces, train, within=_few(part))
     part, overlap = _without_repeats(part, found, config, name, by_default=False)
     counts = text.counted(part) if overlap.dropped else text.counts
-    return Written(code.tokenizer, (_write(text, part, counts, code, folder / "0"),), overlap)
+    sizes = (_write(text, part, counts, code, folder / "0"),)
+    return Written(code.tokenizer, sizes, overlap, _unlabelled(text, part, code.tokenizer))
 
 
 def _write_two(
@@ -101,7 +109,7 @@ def _write_two(
     name: str,
 ) -> Written:
     """Write the training part and the held-out part."""
-    train, val = documents.split(text.ends, share)
+    train, val = documents.split(text.ends, share, text.labels)
     if not (len(train.ends) and len(val.ends)):
         raise DataError(
             f"{name}: {text.length:,} characters are too few to hold some out",
@@ -110,7 +118,7 @@ def _write_two(
         )
     held_out = text.extract(val, folder / "held-out")
     counts = text.counts - held_out.counts
-    code = _code(text, counts, config, tokenizer, inherited, name)
+    code = _code(text, train, counts, config, tokenizer, inherited, name)
     val, drawn = val.closed_up(), documents.are_drawn(text.ends, share)
     search = Search(
         Pieces(val.begins, val.ends, held_out.read),
@@ -122,7 +130,14 @@ def _write_two(
     val_counts = held_out.counted(val) if overlap.dropped else held_out.counts
     val_sizes = _write(held_out, val, val_counts, code, folder / "1")
     held_out.file.unlink()
-    return Written(code.tokenizer, (train_sizes, val_sizes), overlap)
+    return Written(code.tokenizer, (train_sizes, val_sizes), overlap, _unlabelled(text, val, code.tokenizer))
+
+
+def _unlabelled(text: Numbers, part: Part, tokenizer: Tokenizer) -> Unlabelled:
+    """Return which documents of a part are read without a label; none if the model has no labels."""
+    if part.labels is None or not tokenizer.labels:
+        return Unlabelled()
+    return Unlabelled.among(text.label_names, part.labels[part.opens], tokenizer.labels, text.strangers)
 
 
 @dataclass(frozen=True)
@@ -133,20 +148,24 @@ class _Code:
     alphabet: npt.NDArray[np.int64]
     table: Ids
     """The id of each number."""
-    frames: Ids | None
-    """The ids of `<end>` and `<start>`, if documents have frames."""
+    openers: Ids
+    """What stands before a document, by the number of its label; the last one before a document without."""
 
     def ids(self, part: Part, begin: int, block: Ids) -> Ids:
         """Return what a block of numbers has of a part, as ids with their frames."""
         numbers, closing, opening = part.within(begin, block)
         ids = self.table[numbers]
-        return ids if self.frames is None else documents.framed(ids, closing, opening, self.frames)
+        if self.tokenizer.end_id is None:
+            return ids
+        labels = part.labels_within(begin, begin + len(block))
+        openers = self.openers[np.full(len(opening), -1) if labels is None else labels]
+        return documents.framed(ids, closing, opening, self.tokenizer.end_id, openers)
 
     def sizes(self, part: Part, counts: Positions) -> dict[str, int]:
         """Return the characters, bytes and unknown characters of a part; `counts` has those of each number."""
         characters, size = (int((counts * each).sum()) for each in widths(self.alphabet, self.tokenizer.kind))
         unknown = 0 if self.tokenizer.unknown_id is None else counts[self.table == self.tokenizer.unknown_id].sum()
-        ends = 0 if self.frames is None else int(part.closes.sum())
+        ends = 0 if self.tokenizer.end_id is None else int(part.closes.sum())
         return {"characters": max(1, characters) + ends, "bytes": size + ends, "unknown": int(unknown)}
 
 
@@ -159,7 +178,7 @@ def _write(
             if search is not None:
                 search.see(begin, block)
             file.write(code.ids(part, begin, block).tobytes())
-    np.save(place.with_suffix(".npy"), part.bounds(code.frames is not None))
+    np.save(place.with_suffix(".npy"), part.bounds(code.tokenizer.framed))
     return code.sizes(part, counts)
 
 
@@ -169,6 +188,7 @@ def _few(part: Part) -> bool:
 
 def _code(
     text: Numbers,
+    train: Part,
     counts: Positions,
     config: TextConfig,
     tokenizer: Tokenizer | None,
@@ -178,7 +198,7 @@ def _code(
     """Return what the numbers of a text become; its training part has each of them as often as `counts` says.
 
     Raises:
-        DataError: if there is no tokenizer, and the training part has only one distinct character.
+        DataError: if there is no tokenizer, and the training part has only one distinct character or hardly any labels.
     """
     if tokenizer is None:
         if (counts > 0).sum() < 2:
@@ -187,10 +207,13 @@ def _code(
             )
         framed = inherited.framed or len(text.ends) > 1
         tokenizer = _fitted(text.alphabet, counts, config, inherited.characters, framed=framed)
-    dtype = id_dtype(tokenizer.vocab_size)
-    frames = None if tokenizer.end_id is None else np.array([tokenizer.end_id, tokenizer.start_id], dtype)
+        if train.labels is not None:
+            tokenizer = tokenizer.labelled(labels.counted(text.label_names, train.labels, config, name))
+    dtype = id_dtype(tokenizer.num_ids)
+    known = [label if label in tokenizer.labels else None for label in text.label_names]
+    openers = np.array([tokenizer.opener(label) for label in (*known, None)], dtype)
     table = tokenizer.encode_codes(text.alphabet.astype(np.uint32)).astype(dtype)
-    return _Code(tokenizer, text.alphabet, table, frames)
+    return _Code(tokenizer, text.alphabet, table, openers)
 
 
 def _fitted(

@@ -5,18 +5,22 @@ surrogates (PEP 383), so that any file survives the round trip.
 
 A framed tokenizer has two more ids, the last ones: `<start>` and `<end>` stand before and after each document. They
 belong to no text: `encode` never returns them.
+
+It may also have labels, such as the authors of the documents. Each label has an id above the vocabulary, which opens a
+document in place of `<start>`: it is read, but never written, so the output layer does not know it.
 """
 
 import codecs
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from charlstm.errors import DataError
+from charlstm.errors import DataError, UsageError
 
 Ids = npt.NDArray[np.unsignedinteger]
 
@@ -26,6 +30,7 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _CODE_POINTS = 0x110000
 _SCALAR_VALUES = _CODE_POINTS - 0x800  # all code points but the surrogates
 _BLOCK = 1 << 20  # characters handled at a time: bounds the memory, and stays within the processor's cache
+_NAMED = 20  # labels that a message lists
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,77 @@ class Tokenizer(ABC):
         """
         self.framed = framed
         self.vocab_size = known + 2 * framed
-        """Number of ids."""
+        """Number of ids that a model may write: the size of its output layer."""
+        self.labels: tuple[str, ...] = ()
+        """What a document may be labelled with, in order; label k has the id `vocab_size` + k."""
+        self.label_counts: tuple[int, ...] = ()
+        """How many documents of the training text have each label."""
         self._newline = newline
+
+    def labelled(self, counts: Mapping[str, int]) -> Self:
+        """Return this tokenizer with labels.
+
+        Args:
+            counts: of each label, how many documents of the training text have it.
+
+        Raises:
+            DataError: if documents have no frames, so that nothing could be labelled.
+        """
+        if counts and not self.framed:
+            raise DataError("labels without documents: the vocabulary has no <start>")
+        tokenizer = copy.copy(self)
+        tokenizer.labels = tuple(sorted(counts))
+        tokenizer.label_counts = tuple(counts[label] for label in tokenizer.labels)
+        return tokenizer
+
+    @property
+    def counts_by_label(self) -> dict[str, int]:
+        """How many documents of the training text have each label, by its name."""
+        return dict(zip(self.labels, self.label_counts, strict=True))
+
+    @property
+    def num_ids(self) -> int:
+        """Number of ids that are read: those of the vocabulary, then one for each label."""
+        return self.vocab_size + len(self.labels)
+
+    def opens(self, ids: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """Return which ids open a document, with a label or without; none do if documents have no frames."""
+        ids = np.asarray(ids)
+        if not self.framed:
+            return np.zeros(ids.shape, bool)
+        opens: npt.NDArray[np.bool_] = (ids == self.start_id) | (ids >= self.vocab_size)
+        return opens
+
+    def unlabelled(self, ids: Ids) -> Ids:
+        """Return ids with `<start>` in place of every label."""
+        return np.where(ids >= self.vocab_size, ids.dtype.type(self.start_id), ids) if self.labels else ids
+
+    def counts(self, ids: Ids) -> npt.NDArray[np.int64]:
+        """Return how often each id of the vocabulary occurs, (V,); a label counts as a `<start>`."""
+        counts = np.bincount(ids, minlength=self.num_ids)
+        own, labels = counts[: self.vocab_size], counts[self.vocab_size :]
+        if len(labels):
+            own[self.start_id] += labels.sum()
+        return own
+
+    def opener(self, label: str | None) -> int:
+        """Return the id that opens a document with this label, or with none.
+
+        Raises:
+            UsageError: if the vocabulary has no such label.
+        """
+        if label is None:
+            return self.start_id
+        if label in self.labels:
+            return self.vocab_size + self.labels.index(label)
+        if not self.labels:
+            raise UsageError(
+                f"label {label!r}: this model has no labels; leave it out, or train a model with --label-field or "
+                "--label-from"
+            )
+        more = f" and {len(self.labels) - _NAMED:,} more" if len(self.labels) > _NAMED else ""
+        names = ", ".join(map(repr, self.labels[:_NAMED]))
+        raise UsageError(f"label {label!r}: this model does not know it; choose one of {names}{more}")
 
     @property
     def start_id(self) -> int:
@@ -92,7 +166,12 @@ class Tokenizer(ABC):
     @property
     def opening(self) -> list[int]:
         """The ids read before a text: `<end>`, which takes the state back to its beginning, and the `start_id`."""
-        return [self.vocab_size - 1, self.start_id] if self.framed else [self.start_id]
+        return self.opened(None)
+
+    def opened(self, label: str | None) -> list[int]:
+        """Return the ids read before a text with this label, or with none; raises `UsageError` as `opener` does."""
+        opener = self.opener(label)
+        return [self.vocab_size - 1, opener] if self.framed else [opener]
 
     @property
     def never(self) -> list[int]:
@@ -102,12 +181,13 @@ class Tokenizer(ABC):
 
     @property
     def codes(self) -> npt.NDArray[np.int64]:
-        """What hashes of n-grams are computed from, (V,): the code point (or byte) plus 1, and 0 for `<end>`.
+        """What hashes of n-grams are computed from, (num_ids,): the code point (or byte) plus 1, and 0 for `<end>`.
 
-        `<unk>` and `<start>` have codes above those of all characters.
+        `<unk>` and `<start>` have codes above those of all characters; a label has that of `<start>`.
         """
-        frames = [_CODE_POINTS + 2, 0] if self.framed else []
-        return np.concatenate([self._own_codes() + 1, frames]).astype(np.int64)
+        start = _CODE_POINTS + 2
+        frames = [start, 0] if self.framed else []
+        return np.concatenate([self._own_codes() + 1, frames, [start] * len(self.labels)]).astype(np.int64)
 
     @abstractmethod
     def _own_codes(self) -> npt.NDArray[np.int64]:
@@ -153,9 +233,9 @@ class Tokenizer(ABC):
         """Return a decoder for ids that come one after the other."""
 
 
-def id_dtype(vocab_size: int) -> np.dtype[np.unsignedinteger]:
+def id_dtype(num_ids: int) -> np.dtype[np.unsignedinteger]:
     """Return the smallest unsigned type that holds every id."""
-    return np.dtype(np.uint8 if vocab_size <= 1 << 8 else np.uint16 if vocab_size <= 1 << 16 else np.uint32)
+    return np.dtype(np.uint8 if num_ids <= 1 << 8 else np.uint16 if num_ids <= 1 << 16 else np.uint32)
 
 
 def code_points(text: str) -> npt.NDArray[np.unsignedinteger]:
@@ -241,8 +321,8 @@ class CharTokenizer(Tokenizer):
         return self._ids.take(codes, mode="clip")
 
     def decode(self, ids: npt.ArrayLike) -> str:
-        """Return one character per id; `<unk>` becomes U+FFFD, and a frame a newline."""
-        codes: npt.NDArray[np.uint32] = self._codes[np.asarray(ids, np.int64)]
+        """Return one character per id; `<unk>` becomes U+FFFD, and a frame or a label a newline."""
+        codes: npt.NDArray[np.uint32] = self._codes.take(np.asarray(ids, np.int64), mode="clip")  # a label is a frame
         return codes.tobytes().decode("utf-32-le", "surrogatepass")
 
     def stream(self) -> StreamDecoder:
@@ -304,7 +384,7 @@ class ByteTokenizer(Tokenizer):
     def decode(self, ids: npt.ArrayLike) -> str:
         """Return the text; bytes that are not UTF-8 become lone surrogates, as `encode` takes them.
 
-        A frame becomes a newline.
+        A frame or a label becomes a newline.
         """
         ids = np.asarray(ids)
         return np.where(ids < 256, ids, ord("\n")).astype(np.uint8).tobytes().decode("utf-8", "surrogateescape")
@@ -324,8 +404,13 @@ class _ByteStream:
         return self._decoder.decode(bytes(id for id in ids if id < 256))
 
 
-def from_vocabulary(kind: str, vocabulary: Sequence[str]) -> Tokenizer:
+def from_vocabulary(kind: str, vocabulary: Sequence[str], labels: Mapping[str, int] | None = None) -> Tokenizer:
     """Rebuild the tokenizer whose `vocabulary` a checkpoint holds.
+
+    Args:
+        kind: `char` or `byte`.
+        vocabulary: what each id stands for.
+        labels: how many documents have each label, if there are any.
 
     Raises:
         DataError: if the vocabulary is not one of this kind.
@@ -339,4 +424,4 @@ def from_vocabulary(kind: str, vocabulary: Sequence[str]) -> Tokenizer:
         raise DataError(f"no vocabulary of the kind {kind!r}")
     if tokenizer.vocabulary != list(vocabulary):
         raise DataError(f"the vocabulary is not that of the tokenizer {kind}")
-    return tokenizer
+    return tokenizer.labelled(labels) if labels else tokenizer

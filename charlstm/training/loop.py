@@ -325,8 +325,8 @@ def _evaluation(training: Training, corpus: Corpus, plan: Plan, score: Score, se
 
 
 def _sample(training: Training, corpus: Corpus) -> str:
-    context = sample.Context(Stepper(training.config.model, corpus.tokenizer, training.weights()))
-    context.prefill(corpus.tokenizer.opening)
+    engine = Stepper(training.config.model, corpus.tokenizer, training.weights())
+    context = sample.opened(engine, corpus.tokenizer, seed=1, streams=1)
     return "".join(piece.text for piece in sample.write(context, corpus.tokenizer, _SAMPLE, seed=1))
 
 

@@ -125,7 +125,7 @@ class Base:
         """Return the weights that the run begins with: what is new gets its share of the probability."""
         if not len(moved.new):
             return moved.weights
-        counts = np.bincount(corpus.train.ids, minlength=corpus.tokenizer.vocab_size)[: corpus.tokenizer.vocab_size]
+        counts = corpus.tokenizer.counts(corpus.train.ids)
         model = CharLSTM.from_weights(moved.config, corpus.tokenizer, moved.weights)
         return transfer.introduce(moved, counts / max(1, counts.sum()), _total(model, corpus.train))
 
@@ -155,7 +155,7 @@ def brought(base: Base, weights: Mapping[str, npt.NDArray[Any]], moved: Moved, c
     reader = Reader(model, corpus.tokenizer, Device("cpu", "fp32"))
     loss = scoring.evaluate(reader, held_out, part=len(held_out.ids)).loss
     unigrams, ngrams = _counted(corpus, held_out)
-    counts = np.bincount(corpus.train.ids, minlength=corpus.tokenizer.vocab_size)
+    counts = corpus.tokenizer.counts(corpus.train.ids)
     characters = [id for id in moved.new.tolist() if id not in {corpus.tokenizer.start_id, corpus.tokenizer.end_id}]
     return Brought(
         name=base.name,
@@ -180,7 +180,7 @@ def _counted(corpus: Corpus, held_out: Split) -> tuple[float, float]:
     train, ids = corpus.train.ids[-_MOST_COUNTED:].astype(np.int64), held_out.ids.astype(np.int64)
     counts = KneserNey(train, tokenizer.vocab_size, tokenizer.start_id)
     bits = np.concatenate(list(counts.bits(ids)), 1)  # (orders, positions)
-    counted = np.ones(len(ids), bool) if tokenizer.end_id is None else ids != tokenizer.start_id
+    counted = ~tokenizer.opens(ids)
     unknown = 0.0
     if tokenizer.unknown_id is not None:
         unknown = tokenizer.unknown_nats * float((ids[counted] == tokenizer.unknown_id).mean())

@@ -24,6 +24,7 @@ from charlstm.storage import loaded as opened
 from charlstm.storage.checkpoint import Checkpoint, Origin, Standing, state_bytes
 from charlstm.storage.runs import Run
 from charlstm.text import corpus as corpora
+from charlstm.text import labels as labelling
 from charlstm.text.cache import Cache, default_root
 from charlstm.text.corpus import Corpus
 from charlstm.text.gather import Watch
@@ -155,7 +156,8 @@ class Ready:
         training = self.training
         if not training.group.first:
             return
-        size = state_bytes(training.config, self.corpus.tokenizer.vocab_size)
+        tokenizer = self.corpus.tokenizer
+        size = state_bytes(training.config, tokenizer.vocab_size, len(tokenizer.labels))
         if self.resumed:
             if self.damaged:
                 self.run.drop_damaged()
@@ -430,6 +432,14 @@ def _same_text(order: Order, config: RunConfig, checkpoint: Checkpoint) -> Corpu
         raise DataError(
             f"{where}: not the text this run was started with (its SHA-256 differs); "
             "restore it, or start a new run with --name"
+        )
+    if (
+        labelling.of_documents(corpus.train.ids, corpus.train.bounds, corpus.tokenizer)
+        != checkpoint.tokenizer.label_counts
+    ):
+        raise DataError(
+            f"{' '.join(corpus.source.paths)}: the documents have other labels than those this run was started with; "
+            "give the files and folders their names again, or start a new run with --name"
         )
     return order.beside(config, checkpoint.origin, corpus)
 

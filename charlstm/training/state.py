@@ -76,7 +76,7 @@ class Training:
         self.config = config
         self.device = device
         self.model = CharLSTM(config.model, corpus.tokenizer)
-        self.model.begin_at(np.bincount(corpus.train.ids, minlength=corpus.tokenizer.vocab_size))
+        self.model.begin_at(corpus.tokenizer.counts(corpus.train.ids))
         self.model.to(device.name)
         weights = list(self.model.matrices().values())
         groups: list[dict[str, Any]] = [

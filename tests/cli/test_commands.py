@@ -116,6 +116,7 @@ def test_the_documented_interfaces(charlstm: Command, trained: Path, text: str) 
         "schema",
         "config",
         "vocabulary",
+        "labels",
         "parameters",
         "ngram_rows",
         "step",

@@ -74,7 +74,7 @@ def test_a_part_in_blocks_is_the_part_with_its_frames(sizes: list[int], share: f
             for begin in range(0, len(numbers), block):
                 ids, closing, opened = whole.within(begin, numbers[begin : begin + block])
                 assert (len(ids) > 0) == whole.touches(begin, begin + block)
-                found += framed(ids, closing, opened, np.array([close, opening], np.uint16)).tolist()
+                found += framed(ids, closing, opened, close, np.full(len(opened), opening, np.uint16)).tolist()
             assert found == expected
         assert part.bounds(framed=True).tolist() == bounds
         assert part.bounds(framed=False).tolist() == [0, *np.cumsum(part.ends - part.begins).tolist()]

@@ -18,13 +18,13 @@ from charlstm.network.cells import CELLS, Array, Gates, State
 from charlstm.network.weights import (
     B_HH,
     B_IH,
-    EMBEDDING,
     OUTPUT,
     OUTPUT_BIAS,
     W_CH,
     W_HH,
     W_IH,
     count_layers,
+    embeddings,
     of_layer,
 )
 from charlstm.sample import log_probabilities
@@ -85,7 +85,7 @@ def lookback(
     if not 0 <= at < len(ids):
         raise UsageError(f"at {at}: the passage has characters 0 to {len(ids) - 1}; choose one of them")
     target = int(ids[at])
-    if tokenizer.framed and target == tokenizer.start_id:
+    if tokenizer.opens(target):
         raise UsageError(f"at {at}: a document begins there, which is not predicted; choose the character after it")
     first = max(0, at - back)
     before = [*opening(tokenizer, ids), *(int(id) for id in ids[: max(0, first - _EXACT)])]
@@ -189,7 +189,7 @@ class _Network:
     def _embed(self, ids: list[int], state: list[State]) -> Floats:
         """Return the vector of each id, and of the n-grams that end at it, added up: (S, E)."""
         weights, config = self._loaded.checkpoint.weights, self._loaded.config.model
-        embedded: Floats = weights[EMBEDDING][ids].astype(np.float64)
+        embedded: Floats = embeddings(weights, self._loaded.tokenizer)[ids].astype(np.float64)
         if not ngrams.orders(config.ngrams):
             return embedded
         table = weights.get(ngrams.DENSE)

@@ -106,13 +106,12 @@ def cut(tokenizer: Tokenizer, ids: IdsLike, text: str | None = None) -> Cut:
         last = np.arange(len(array))
     of_last = array[last]
     if text is not None and tokenizer.kind == "char":
-        frames = [tokenizer.start_id, tokenizer.end_id] if tokenizer.framed else []
-        places = [place for place, id in enumerate(array.tolist()) if id not in frames]
-        for place, letter in zip(places, text, strict=True):
+        frames = tokenizer.opens(array) | (array == (-1 if tokenizer.end_id is None else tokenizer.end_id))
+        for place, letter in zip(np.flatnonzero(~frames).tolist(), text, strict=True):
             shown[place] = letter
     if tokenizer.framed:
         shown = [END if id == tokenizer.end_id else letter for letter, id in zip(shown, of_last, strict=True)]
-        kept = of_last != tokenizer.start_id
+        kept = ~tokenizer.opens(of_last)
         shown = [letter for letter, keep in zip(shown, kept, strict=True) if keep]
         last, of_last = last[kept], of_last[kept]
     unknown = -1 if tokenizer.unknown_id is None else tokenizer.unknown_id
@@ -120,9 +119,9 @@ def cut(tokenizer: Tokenizer, ids: IdsLike, text: str | None = None) -> Cut:
 
 
 def opening(tokenizer: Tokenizer, ids: IdsLike) -> list[int]:
-    """Return the ids that are read before a passage, which may begin with a `<start>` of its own."""
+    """Return the ids that are read before a passage, which may begin with a `<start>` or a label of its own."""
     first = tokenizer.opening
-    return first[:-1] if tokenizer.framed and len(ids) and int(ids[0]) == tokenizer.start_id else first
+    return first[:-1] if len(ids) and tokenizer.opens(ids[0]) else first
 
 
 def stream(
@@ -299,7 +298,7 @@ class _Costs:
         return cost
 
     def _cost(self, id: int) -> float:
-        if self._tokenizer.framed and id == self._tokenizer.start_id:
+        if self._tokenizer.opens(id):
             return 0.0
         with self._scoring:
             logits = self._engine.logits(outputs(self.traced))

@@ -45,5 +45,5 @@ def searchable(loaded: Loaded, ids: Ids) -> SearchableText:
     text = tokenizer.decode(ids)
     sizes = widths(code_points(text), "char")[1] if tokenizer.kind == "byte" else np.ones(len(text), np.int64)
     ends = sizes.cumsum() - 1
-    begins = np.flatnonzero(ids[ends] == tokenizer.start_id) if tokenizer.framed else np.zeros(0, np.int64)
+    begins = np.flatnonzero(tokenizer.opens(ids[ends]))
     return SearchableText(ids, text, ends, tuple(begins.tolist()))

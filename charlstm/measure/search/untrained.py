@@ -33,7 +33,7 @@ def weights(config: ModelConfig, alphabet: Alphabet, seed: int) -> dict[str, np.
     cell, size = CELLS[config.cell], config.hidden_size
     found = {
         name: np.zeros(shape, np.float32)
-        for name, shape in names.shapes(config, alphabet.vocab_size).items()
+        for name, shape in names.shapes(config, alphabet.vocab_size, alphabet.num_ids - alphabet.vocab_size).items()
         if name != DENSE
     }
     embedding, output = found[names.EMBEDDING], found[names.OUTPUT]

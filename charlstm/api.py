@@ -422,20 +422,21 @@ def _records(
     *,
     resume: bool,
 ) -> "Iterator[Record]":
-    from charlstm.training import start
+    from charlstm.training import again, start
+    from charlstm.training.order import Order
 
-    order = start.Order(
+    order = Order(
         run=run,
         paths=paths,
         val_paths=val_paths,
         base=base,
         device=device,
-        length_asked=any(length in given for length in start.LENGTHS),
+        length_asked=any(length in given for length in again.LENGTHS),
     )
     with run.locked():
         # torch has one random generator, which is seeded at each step: trainings in several threads take turns.
         with _TURN:
-            ready = start.resume(order, given) if resume else start.new(order, config, set(given))
+            ready = again.resume(order, given) if resume else start.new(order, config, set(given))
             if ready is None:
                 return
             ready.claim()

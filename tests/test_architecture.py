@@ -54,7 +54,9 @@ WITH_TORCH = {
         "training.state",
         "training.clock",
         "training.calibration",
+        "training.order",
         "training.start",
+        "training.again",
     ),
 }
 """What imports torch as it is loaded; everything else waits until it computes with it."""

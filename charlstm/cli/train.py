@@ -16,7 +16,7 @@ from charlstm.errors import UsageError
 if TYPE_CHECKING:
     from charlstm.cli.stop import Stop
     from charlstm.network.distributed import Group
-    from charlstm.training.start import Ready
+    from charlstm.training.order import Ready
 
 
 @click.command(context_settings=HELP, short_help="Learn from text files, folders or a pipe.")
@@ -96,17 +96,18 @@ def train(
     if paths and leads() and all(path == "-" or Path(path).exists() for path in paths):
         terminal.plain(f"reading {' '.join(paths)}")  # shown now, because torch takes a moment to load
     with Stop() as stop:
-        from charlstm.training import start
+        from charlstm.training import again, start
+        from charlstm.training.order import Order, join_processes
 
         device = collect(DeviceConfig, values)
-        group = start.join_processes(device, (*paths, *val_paths))
+        group = join_processes(device, (*paths, *val_paths))
         if group.restarts:  # torchrun has restarted the job after losing a process
             resume = group.agree(run.last.exists() or run.previous.exists())
             force = not resume
         named_now = any(
-            ctx.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE for key in start.LENGTHS
+            ctx.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE for key in again.LENGTHS
         )
-        order = start.Order(
+        order = Order(
             run=run,
             paths=paths,
             val_paths=val_paths,
@@ -126,9 +127,9 @@ def train(
                     f"{run.folder} holds a run: go on with it (--resume), overwrite it (--force), or give a --name"
                 )
             if resume:
-                ready = start.resume(order, chosen)
+                ready = again.resume(order, chosen)
             elif repeat is not None:
-                ready = start.repeat(order, runs.named(repeat, runs_root), chosen)
+                ready = again.repeat(order, runs.named(repeat, runs_root), chosen)
             else:
                 ready = start.new(order, config, given)
             if ready is not None:

@@ -11,10 +11,10 @@ from charlstm.show import terminal
 from charlstm.show.characters import fitted, printable
 
 if TYPE_CHECKING:
+    from charlstm.training.order import Ready
     from charlstm.training.origin import Brought
     from charlstm.training.plan import Decision, Plan
     from charlstm.training.records import Evaluation, Finished, Progress, Record
-    from charlstm.training.start import Ready
 
 _LINE_SECONDS = 10.0  # seconds between lines, if there is no terminal to draw a bar on
 

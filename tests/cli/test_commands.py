@@ -122,6 +122,7 @@ def test_the_documented_interfaces(charlstm: Command, trained: Path, text: str) 
         "step",
         "val_loss",
         "corpus_sha256",
+        "origin",
     ]
     assert shown["config"]["model"]["hidden_size"] == 48
     assert shown["vocabulary"][0] == "<unk>"
@@ -369,7 +370,7 @@ def test_bad_input_to_train(charlstm: Command, text: str, arguments: list[str], 
 
 
 BAD_CHECKPOINTS = [
-    (["nothing"], 74, "nothing: no such checkpoint or run; check the name (runs: shakespeare)"),
+    (["nothing"], 74, "nothing: no such checkpoint or run; check the name (runs: shakespeare, english)"),
     (["shakspere"], 74, "did you mean shakespeare?"),
     (["folder"], 65, "folder without a checkpoint"),
     (["cut.safetensors"], 65, "not a charlstm checkpoint"),

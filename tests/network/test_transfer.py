@@ -22,7 +22,7 @@ def trained(tokenizer: Tokenizer, **options: object) -> CharLSTM:
     model = CharLSTM(config, tokenizer).eval()
     with torch.no_grad():
         for weight in model.matrices().values():
-            weight += 0.3 * torch.randn_like(weight)
+            weight.add_(torch.randn_like(weight), alpha=0.3)
     fill(model)
     model.pin()
     return model

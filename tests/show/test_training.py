@@ -7,14 +7,14 @@ import pytest
 
 from charlstm.show import training as show
 from charlstm.training import start
+from charlstm.training.order import Order, Ready
 from charlstm.training.plan import Decision, Plan
 from charlstm.training.records import Evaluation, Finished, Halved, Progress, Unsaved
-from charlstm.training.start import Ready
 from tests.training.test_start import GIVEN, config, order  # noqa: F401 (a fixture)
 
 
 @pytest.fixture
-def ready(order: start.Order) -> Ready:  # noqa: F811
+def ready(order: Order) -> Ready:  # noqa: F811
     return start.new(order, config(steps=4), GIVEN)
 
 

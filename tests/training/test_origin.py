@@ -14,8 +14,9 @@ from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, Tr
 from charlstm.errors import DataError, InputOutputError, UsageError
 from charlstm.storage import checkpoint as checkpoints
 from charlstm.storage.runs import Run
+from charlstm.training import again as later
 from charlstm.training import start
-from charlstm.training.start import Order, Ready
+from charlstm.training.order import Order, Ready
 from tests.conftest import empty
 
 CPU = DeviceConfig(device="cpu", precision="fp32", threads=1)
@@ -92,7 +93,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_without_its_base(order: Order, tmp_pa
     expected = tensors(finish(start.new(whole, config(keep=keep), GIVEN)))
     finish(start.new(order, config(keep=keep), GIVEN), stop_at=5)
     shutil.rmtree(tmp_path / "checkpoints" / "base")
-    again = start.resume(Order(run=order.run, device=CPU, cache=order.cache), {})
+    again = later.resume(Order(run=order.run, device=CPU, cache=order.cache), {})
     assert again is not None and again.training.step == 5
     assert_same(tensors(finish(again)), expected)
     (origin,) = checkpoints.load(order.run.best).origin
@@ -102,15 +103,15 @@ def test_a_stopped_run_goes_on_bit_for_bit_without_its_base(order: Order, tmp_pa
 def test_a_run_is_repeated_from_the_same_base_alone(order: Order, tmp_path: Path) -> None:
     original = finish(start.new(order, config(), GIVEN))
     again = dataclasses.replace(order, run=Run(tmp_path / "checkpoints" / "again"), base=None)
-    assert_same(tensors(finish(start.repeat(again, order.run, {}))), tensors(original))
+    assert_same(tensors(finish(later.repeat(again, order.run, {}))), tensors(original))
     base = tmp_path / "checkpoints" / "base" / "best.safetensors"
     loaded = checkpoints.load(base)
     checkpoints.save(base, dataclasses.replace(loaded, step=loaded.step + 1))
     with pytest.raises(DataError, match="not the model this run began with"):
-        start.repeat(again, order.run, {})
+        later.repeat(again, order.run, {})
     shutil.rmtree(base.parent)
     with pytest.raises(InputOutputError, match="base: no such checkpoint or run"):
-        start.repeat(again, order.run, {})
+        later.repeat(again, order.run, {})
 
 
 def test_the_chain_of_models_is_kept(order: Order, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from charlstm.errors import UsageError
 from charlstm.storage import checkpoint as checkpoints
 from charlstm.storage.checkpoint import Checkpoint
 from charlstm.storage.runs import Run
+from charlstm.training import again as later
 from charlstm.training import start
+from charlstm.training.order import Order
 from charlstm.training.records import Finished, Unsaved
-from charlstm.training.start import Order
 from tests.conftest import empty
 
 CPU = DeviceConfig(device="cpu", precision="fp32", threads=1)
@@ -48,7 +49,7 @@ def test_a_run_goes_on_with_its_own_text(order: Order) -> None:
     ready = start.new(order, config(steps=6), GIVEN)
     ready.claim()
     list(ready.records(lambda: ready.training.step >= 2))
-    again = start.resume(Order(run=order.run, device=CPU, cache=order.cache), {})
+    again = later.resume(Order(run=order.run, device=CPU, cache=order.cache), {})
     assert again is not None
     assert (again.resumed, again.training.step) == (True, 2)
     again.claim()
@@ -102,7 +103,7 @@ def test_a_finished_run_that_gets_more_steps_is_as_if_it_had_had_them_from_the_s
     assert first.val_loss is not None
     assert checkpoints.load(order.run.level).step == 240
     longer = dataclasses.replace(order, length_asked=True)
-    again = start.resume(longer, {"steps": 450})
+    again = later.resume(longer, {"steps": 450})
     assert again is not None
     assert again.training.step == 240
     assert "at which the learning rate began to fall" in again.notes[0]
@@ -121,7 +122,7 @@ def test_a_finished_run_that_gets_more_steps_is_as_if_it_had_had_them_from_the_s
 
 def test_a_run_that_was_stopped_in_its_fall_goes_on_falling(order: Order) -> None:
     trained(order, stop_at=60, steps=80)
-    again = start.resume(order, {})
+    again = later.resume(order, {})
     assert again is not None
     assert again.training.step == 60
     again.claim()
@@ -136,13 +137,13 @@ def test_a_run_is_not_made_shorter_by_going_back_to_before_its_fall(order: Order
     trained(order, steps=80)
     for steps in (60, 80):
         with pytest.raises(UsageError, match=r"step 80"):
-            start.resume(dataclasses.replace(order, length_asked=True), {"steps": steps})
+            later.resume(dataclasses.replace(order, length_asked=True), {"steps": steps})
 
 
 def test_the_best_weights_of_an_abandoned_fall_stay_the_best_until_they_are_beaten(order: Order) -> None:
     trained(order, steps=80)
     best = order.run.best.read_bytes()
-    again = start.resume(dataclasses.replace(order, length_asked=True), {"steps": 180, "evaluations": 20})
+    again = later.resume(dataclasses.replace(order, length_asked=True), {"steps": 180, "evaluations": 20})
     assert again is not None
     again.claim()
     list(again.records(lambda: again.training.step >= 57))  # measured at the peak rate, which is worse
@@ -160,6 +161,6 @@ def test_a_state_before_the_fall_that_cannot_be_written_ends_no_run(order: Order
     assert [record.step for record in records if isinstance(record, Unsaved)] == [6]
     assert isinstance(records[-1], Finished)
     assert (records[-1].reason, records[-1].step) == ("done", 10)
-    longer = start.resume(dataclasses.replace(order, length_asked=True), {"steps": 20})
+    longer = later.resume(dataclasses.replace(order, length_asked=True), {"steps": 20})
     assert longer is not None
     assert longer.training.step == 10  # from its end, as there is nothing else

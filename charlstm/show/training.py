@@ -172,7 +172,7 @@ def describe(ready: "Ready", *, verbose: bool) -> None:
     rows.append(("device", f"{device.name}, {device.precision}{counted}, seed {config.train.seed}{remark}"))
     rows += [(choice.name, choice.words) for choice in ready.choices if verbose or choice.matters]
     terminal.table(rows)
-    if note := too_short(plan, training):
+    if ready.brought is None and (note := too_short(plan, training)):
         terminal.warn(note)
 
 

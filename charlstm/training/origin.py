@@ -229,9 +229,9 @@ def require_same(base: Base, origin: Origin) -> None:
 
 
 def explained(choices: Iterable[Choice], base: Base) -> tuple[Choice, ...]:
-    """Return the recipe's choices; what comes from the model is said to."""
-    reasons = {"size": f"that of {base.name}"}
+    """Return the recipe's choices, with the model as the reason for what comes from it."""
+    reasons = {"size": f"that of {base.name}", "n-grams": f"those of {base.name}"}
     return tuple(
-        dataclasses.replace(choice, reason=reasons[choice.name]) if choice.name in reasons else choice
+        dataclasses.replace(choice, reason=reasons[choice.name], matters=False) if choice.name in reasons else choice
         for choice in choices
     )

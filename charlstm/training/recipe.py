@@ -30,7 +30,7 @@ _LEAST_ROWS, _MOST_ROWS = 2**12, 2**19
 _FEW, _MANY = 5.0, 30.0  # weighted epochs: dropout is lowest up to the first number, and highest from the second
 _FURTHER_RATE, _FURTHER_DROPOUT, _FURTHER_NGRAMS = 2e-3, 0.15, 0.4  # of a run whose model knows such text
 _FURTHER_EPOCHS = 3.0  # passes over a text after which such a run only unlearns what it knew
-_UNKNOWN = 1.3  # times the n-grams' loss: with a model that needs so much, all is as if it began from nothing
+_WELL, _BARELY = 1.2, 1.6  # times the n-grams' loss: up to which a model knows a text well, from which barely
 _REFERENCE_PARAMETERS = 1.24e6  # 1 x 512
 _LONG_RUN, _LONG_WINDOW = 10.0, 128  # from this many epochs on, the window has this length
 
@@ -60,7 +60,7 @@ def most_epochs(known: float | None) -> float:
     """
     if known is None:
         return MAX_EPOCHS
-    share = min(1.0, max(0.0, (known - 1) / (_UNKNOWN - 1)))
+    share = min(1.0, max(0.0, (known - _WELL) / (_BARELY - _WELL)))
     return _FURTHER_EPOCHS + share * (MAX_EPOCHS - _FURTHER_EPOCHS)
 
 
@@ -154,7 +154,7 @@ def ngrams(
     values: dict[str, Any] = {
         "ngrams": next(order for least, order in _ORDERS if epochs >= least),
         "ngram_rows": min(_MOST_ROWS, max(_LEAST_ROWS, 2 ** math.ceil(math.log2(max(1, length) / _IDS_PER_ROW)))),
-        "ngram_dropout": round(min(_MOST_DROPPED, 1 - kept), 2) if known is None or known > 1 else _FURTHER_NGRAMS,
+        "ngram_dropout": round(min(_MOST_DROPPED, 1 - kept), 2) if known is None or known > _WELL else _FURTHER_NGRAMS,
     }
     model = dataclasses.replace(model, **{name: value for name, value in values.items() if name not in given})
     reason = f"vectors for what was just read, in {model.ngram_rows:,} rows, {model.ngram_dropout:.0%} of them dropped"
@@ -173,7 +173,7 @@ def dropout(
     weighted = epochs * math.sqrt(weights.count(config.model, vocab_size) / _REFERENCE_PARAMETERS)
     share = min(1.0, max(0.0, math.log(max(weighted, 1e-9) / _FEW) / math.log(_MANY / _FEW)))
     values = {"dropout": round(0.15 + 0.35 * share, 2), "recurrent_dropout": round(0.15 * share, 2)}
-    if known is not None and known <= 1:  # much dropout would cost what the model knows
+    if known is not None and known <= _WELL:  # much dropout would cost what the model knows
         values = {"dropout": _FURTHER_DROPOUT, "recurrent_dropout": 0.0}
     reason = f"the text is read {epochs:.1f} times" if epochs < 100 else f"the text is read {epochs:,.0f} times"
     changes: dict[str, Any] = {name: value for name, value in values.items() if name not in given}

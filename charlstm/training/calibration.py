@@ -29,6 +29,7 @@ from charlstm.training.recipe import Choice
 from charlstm.training.state import Training
 
 _WARM_UP_STEPS = 2
+_CLEARLY = 1.5  # times as long as another precision takes: not worth timing
 _PROBE_SECONDS = 0.5
 _RESERVE = 0.03  # share of the time reserved for saving and sampling
 _SUSTAINED = 0.9  # of the speed measured at the start: laptops get hot
@@ -133,6 +134,8 @@ def choose_device(
     if precisions == ["fp32"] and limit is None:  # nothing depends on the speed
         return training, math.nan, notes
     probe = min(_PROBE_SECONDS, (limit or math.inf) / 60)
+    if len(precisions) > 1 and limit is not None:
+        precisions = training.group.agree(_worth_timing(training, name, precisions))
     timed: list[tuple[float, Device]] = []
     tried = limit is None or limit < _LEAST_TRIAL or group.size > 1
     while precisions:
@@ -149,6 +152,24 @@ def choose_device(
             precisions = ["fp32"]
     seconds, training.device = group.agree(min(timed, key=lambda pair: pair[0]))
     return training, seconds, notes
+
+
+def _worth_timing(training: Training, name: str, precisions: list[str]) -> list[str]:
+    """Return the precisions that may be the fastest, after a look at a step in each.
+
+    A processor without instructions for bf16 may emulate it, several times as slowly as it computes in fp32.
+    """
+    taken = {}
+    for each in precisions:
+        training.device = Device(name, each)
+        try:
+            training.rehearse()
+            began = time.perf_counter()
+            training.rehearse()
+        except RuntimeError:  # told where its time is measured
+            return precisions
+        taken[each] = time.perf_counter() - began
+    return [each for each in precisions if taken[each] <= _CLEARLY * min(taken.values())]
 
 
 def make(

@@ -129,6 +129,12 @@ class Ready:
     brought: Brought | None = None
     """What the model that it begins with knows of the text."""
 
+    @property
+    def fed(self) -> float:
+        """Characters that the run is going to read, for each weight of the network."""
+        train = self.training.config.train
+        return self.timed.plan.steps * train.batch_size * train.seq_length / self.training.parameters
+
     def claim(self) -> None:
         """Prepare the run's folder: a new run removes an earlier run's files, a resumed one cuts its metrics.
 

@@ -19,7 +19,7 @@ from charlstm.config import RunConfig, flag
 from charlstm.errors import DataError, UsageError
 from charlstm.measure import score, scoring
 from charlstm.measure.ngram import KneserNey
-from charlstm.measure.read import Reader
+from charlstm.measure.read import Floats, Reader, windows
 from charlstm.network import transfer
 from charlstm.network.device import Device
 from charlstm.network.model import CharLSTM
@@ -36,7 +36,8 @@ SHAPE = ("cell", "hidden_size", "num_layers", "embedding_size", "ngrams", "ngram
 """The settings that come from the model."""
 _ORDER = 5
 _MOST_COUNTED = 1 << 19  # ids of the training text whose n-grams are counted
-_MOST_SCORED = 1 << 14  # held-out ids
+_MOST_SCORED = 1 << 13  # held-out ids
+_USELESS, _MOST_NEW = 1.05, 0.3
 _MOST_ADVISED = 1 << 21  # ids of a training text, beyond which it teaches more than any model brings
 _LOOKED_AT = 1 << 11  # held-out ids
 _TRIAL_RISE = 40  # steps, as in a run
@@ -53,20 +54,17 @@ class Brought:
     unigrams: float
     ngrams: float
     """Kneser-Ney's, of order 5."""
+    known: float
+    """The loss as a multiple of the n-grams' loss, both for the characters that the model knows alone."""
     new: int
     """Characters of the text that the model does not know."""
     share: float
     """Their share of the text."""
 
     @property
-    def known(self) -> float:
-        """The loss, as a multiple of that of the text's own n-grams."""
-        return self.loss / max(self.ngrams, 1e-9)
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether the model may know too little of such text to be worth beginning with."""
-        return self.loss > self.unigrams or self.share > 0.1
+    def useless(self) -> bool:
+        """Whether the model knows less of such text than nothing: it expects other characters than come."""
+        return self.loss > _USELESS * self.unigrams or self.share > _MOST_NEW
 
 
 @dataclass(frozen=True)
@@ -150,19 +148,22 @@ def brought(base: Base, weights: Mapping[str, npt.NDArray[Any]], moved: Moved, c
         moved: which ids are new.
         corpus: the text.
     """
-    held_out = _beginning(corpus.val, _MOST_SCORED)
-    model = CharLSTM.from_weights(moved.config, corpus.tokenizer, weights)
-    reader = Reader(model, corpus.tokenizer, Device("cpu", "fp32"))
-    loss = scoring.evaluate(reader, held_out, part=len(held_out.ids)).loss
-    unigrams, ngrams = _counted(corpus, held_out)
-    counts = corpus.tokenizer.counts(corpus.train.ids)
-    characters = [id for id in moved.new.tolist() if id not in {corpus.tokenizer.start_id, corpus.tokenizer.end_id}]
+    tokenizer, held_out = corpus.tokenizer, _beginning(corpus.val, _MOST_SCORED)
+    model = CharLSTM.from_weights(moved.config, tokenizer, weights)
+    read = list(scoring.scored(windows(Reader(model, tokenizer, Device("cpu", "fp32")), held_out), tokenizer))
+    positions = np.concatenate([window.positions for window in read])
+    nats = np.concatenate([window.nats for window in read])
+    unigrams, ngrams = (bits[positions] for bits in _counted(corpus, held_out))
+    old = ~np.isin(held_out.ids[positions], moved.new)
+    counts = tokenizer.counts(corpus.train.ids)
+    characters = [id for id in moved.new.tolist() if id not in {tokenizer.start_id, tokenizer.end_id}]
     return Brought(
         name=base.name,
         step=base.loaded.checkpoint.step,
-        loss=loss,
-        unigrams=unigrams,
-        ngrams=ngrams,
+        loss=float(nats.mean()),
+        unigrams=float(unigrams.mean()),
+        ngrams=float(ngrams.mean()),
+        known=float(nats[old].sum() / max(ngrams[old].sum(), 1e-9)),
         new=len(characters),
         share=float(counts[characters].sum() / max(1, counts.sum())),
     )
@@ -174,18 +175,14 @@ def _beginning(split: Split, most: int) -> Split:
     return dataclasses.replace(split, ids=split.ids[:most], bounds=bounds)
 
 
-def _counted(corpus: Corpus, held_out: Split) -> tuple[float, float]:
-    """Return what unigrams and n-grams of the training text need for each held-out id, in nats."""
-    tokenizer = corpus.tokenizer
-    train, ids = corpus.train.ids[-_MOST_COUNTED:].astype(np.int64), held_out.ids.astype(np.int64)
-    counts = KneserNey(train, tokenizer.vocab_size, tokenizer.start_id)
-    bits = np.concatenate(list(counts.bits(ids)), 1)  # (orders, positions)
-    counted = ~tokenizer.opens(ids)
-    unknown = 0.0
+def _counted(corpus: Corpus, held_out: Split) -> tuple[Floats, Floats]:
+    """Return what unigrams and n-grams of the training text need for each id of a text, in nats; (positions,) each."""
+    tokenizer, ids = corpus.tokenizer, held_out.ids.astype(np.int64)
+    counts = KneserNey(corpus.train.ids[-_MOST_COUNTED:].astype(np.int64), tokenizer.vocab_size, tokenizer.start_id)
+    nats = np.concatenate(list(counts.bits(ids)), 1) * math.log(2)  # (orders, positions)
     if tokenizer.unknown_id is not None:
-        unknown = tokenizer.unknown_nats * float((ids[counted] == tokenizer.unknown_id).mean())
-    unigrams, ngrams = (float(bits[order - 1][counted].mean()) * math.log(2) + unknown for order in (1, _ORDER))
-    return unigrams, ngrams
+        nats = nats + (ids == tokenizer.unknown_id) * tokenizer.unknown_nats
+    return nats[0], nats[_ORDER - 1]
 
 
 def advice(base: Base, corpus: Corpus) -> str | None:
@@ -198,12 +195,12 @@ def advice(base: Base, corpus: Corpus) -> str | None:
     if known.unknown_id in known.encode(text):
         return None
     bits = score.by_steps(base.loaded.engine, corpora.encode(text, known), known).bits_per_character
-    _, ngrams = _counted(corpus, held_out)
-    if bits > ngrams / math.log(2):
+    ngrams = float(_counted(corpus, held_out)[1].mean()) / math.log(2)
+    if bits > ngrams:
         return None
     return (
         f"--from {base.name} would help: untrained on this text, it needs {bits:.2f} bits per character of it; "
-        f"n-grams of the text itself need {ngrams / math.log(2):.2f}"
+        f"n-grams of the text itself need {ngrams:.2f}"
     )
 
 

@@ -15,10 +15,12 @@ from charlstm.text.corpus import Corpus
 from charlstm.training import calibration, recipe
 from charlstm.training import origin as origins
 from charlstm.training.order import Order, Ready, about
-from charlstm.training.origin import Base, trial
+from charlstm.training.origin import Base, Brought, trial
 from charlstm.training.state import Training
 
 _TRIAL_SECONDS, _TRIAL_SHARE = 8.0, 0.04  # of each of two ways to begin
+_BARELY = 1.3  # times the n-grams' loss: a model that needs more may not be worth beginning with
+_FED = 2.0  # characters to read for each of its weights, with which it is
 _ENGLISH = "english"
 _LEAST_ADVISED = 30.0  # seconds of a run for which a look at another way to begin is worth its time
 
@@ -85,12 +87,22 @@ def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -
     config = dataclasses.replace(config, model=moved.config)
     weights = base.weights(moved, corpus)
     found = origins.brought(base, weights, moved, corpus)
+    if found.useless and not asked.train.keep:
+        ready = _prepared(order, asked, given, order.load(asked))
+        return dataclasses.replace(ready, notes=(f"{_told(found)}: this run begins from nothing", *ready.notes))
     ready = _prepared(order, config, {*given, *origins.SHAPE}, corpus, found.known)
     ready.training.begin_with(weights, base.origin)
     ready = dataclasses.replace(ready, brought=found, choices=origins.explained(ready.choices, base))
-    if not found.doubtful or asked.train.keep:
+    if found.known < _BARELY or ready.fed > _FED or asked.train.keep:
         return ready
     return _better(order, base, ready, weights, _prepared(order, asked, given, order.load(asked)))
+
+
+def _told(found: Brought) -> str:
+    """Return what a model knows of a text, in words."""
+    loss, unigrams = found.loss / math.log(2), found.unigrams / math.log(2)
+    new = f", and {found.share:.0%} of it are characters that are new to it" if found.new else ""
+    return f"{found.name} needs {loss:.2f} bits per character of this text, its bare characters {unigrams:.2f}{new}"
 
 
 def _better(
@@ -112,8 +124,8 @@ def _better(
     )
     way = f"with {base.name}" if taken is ready else "from nothing"
     note = (
-        f"{base.name} knows little of this text: {seconds:.0f} seconds of training left {with_base:.2f} bits per "
-        f"character with it and {without:.2f} without; this run begins {way}"
+        f"{base.name} knows little of this text; after {seconds:.0f} seconds of training, {with_base:.2f} bits per "
+        f"character with it and {without:.2f} without: this run begins {way}"
     )
     return dataclasses.replace(taken, training=training, timed=timed, notes=(note, *taken.notes))
 

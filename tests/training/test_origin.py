@@ -125,13 +125,13 @@ def test_the_chain_of_models_is_kept(order: Order, tmp_path: Path) -> None:
 
 
 def test_documents_get_frames_from_a_model_without(order: Order, tmp_path: Path) -> None:
-    options = config(text={"separator": "\\n\\n"})
+    options = config(text={"separator": "\\n\\n"}, keep=0.25)  # which begins with the model whatever it knows
     ready = start.new(order, options, {*GIVEN, "separator"})
     assert ready.corpus.tokenizer.end_id is not None
     assert ready.training.config.model.embedding_size == 17
     folder = finish(ready)
     third = dataclasses.replace(order, run=Run(tmp_path / "checkpoints" / "third"), base="mine")
-    whole_text = start.new(third, config(), GIVEN)  # a text of one document has frames too, then
+    whole_text = start.new(third, config(keep=0.25), GIVEN)  # a text of one document has frames too, then
     assert whole_text.corpus.tokenizer.end_id is not None
     assert whole_text.training.config.model.embedding_size == 17
     assert api.load(folder).generate(length=20, seed=1) is not None
@@ -175,3 +175,30 @@ def test_a_text_to_keep_that_is_gone(order: Order, trained: Path, tmp_path: Path
             start.new(order, config(keep=0.2), GIVEN)
     finally:
         moved.rename(corpus)
+
+
+def test_a_model_of_another_alphabet_is_not_begun_with(order: Order, text: str, tmp_path: Path) -> None:
+    russian = text[300_000:312_000].lower().translate({ord("a") + n: 0x430 + n for n in range(26)})
+    (tmp_path / "new.txt").write_text(russian, encoding="utf-8")
+    ready = start.new(order, config(), GIVEN)
+    assert "of it are characters that are new to it: this run begins from nothing" in ready.notes[0]
+    assert ready.brought is None and ready.training.origin == ()
+    assert not set("abc") & set(ready.corpus.tokenizer.vocabulary)
+    plain = start.new(dataclasses.replace(order, base=None), config(), GIVEN)
+    assert ready.training.config == plain.training.config
+
+
+def test_in_doubt_both_ways_are_tried(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever is better after a moment is taken, and begins anew."""
+    monkeypatch.setattr(start, "_BARELY", 0.0)
+    for losses, origins in (([1.0, 2.0], 1), ([2.0, 1.0], 0)):
+        monkeypatch.setattr(start, "trial", lambda *_, losses=losses: losses.pop(0))
+        ready = start.new(order, config(), GIVEN)
+        assert "this run begins " + ("with base" if origins else "from nothing") in ready.notes[0]
+        assert len(ready.training.origin) == origins and ready.training.step == 0
+
+
+def test_a_trial_trains(order: Order) -> None:
+    ready = start.new(order, config(), GIVEN)
+    assert ready.brought is not None
+    assert start.trial(ready.training, ready.corpus, 0.5) < ready.brought.loss

@@ -130,10 +130,9 @@ class Ready:
     """What the model that it begins with knows of the text."""
 
     @property
-    def fed(self) -> float:
-        """Characters that the run is going to read, for each weight of the network."""
-        train = self.training.config.train
-        return self.timed.plan.steps * train.batch_size * train.seq_length / self.training.parameters
+    def epochs(self) -> float:
+        """Passes over the training text, as planned now."""
+        return self.timed.plan.steps / self.training.batches.windows
 
     def claim(self) -> None:
         """Prepare the run's folder: a new run removes an earlier run's files, a resumed one cuts its metrics.

@@ -20,7 +20,7 @@ from charlstm.training.state import Training
 
 _TRIAL_SECONDS, _TRIAL_SHARE = 8.0, 0.04  # of each of two ways to begin
 _BARELY = 1.3  # times the n-grams' loss: a model that needs more may not be worth beginning with
-_FED = 2.0  # characters to read for each of its weights, with which it is
+_OFTEN = 2.0  # passes over a text from which on it is: the text is too short to teach all of that by itself
 _ENGLISH = "english"
 _LEAST_ADVISED = 30.0  # seconds of a run for which a look at another way to begin is worth its time
 
@@ -93,9 +93,12 @@ def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -
     ready = _prepared(order, config, {*given, *origins.SHAPE}, corpus, found.known)
     ready.training.begin_with(weights, base.origin)
     ready = dataclasses.replace(ready, brought=found, choices=origins.explained(ready.choices, base))
-    if found.known < _BARELY or ready.fed > _FED or asked.train.keep:
+    if found.known < _BARELY or ready.epochs > _OFTEN or asked.train.keep:
         return ready
-    return _better(order, base, ready, weights, _prepared(order, asked, given, order.load(asked)))
+    # The machine has been measured already.
+    measured = dataclasses.replace(order.device, precision=ready.training.device.precision)
+    quicker = dataclasses.replace(order, device=measured)
+    return _better(order, base, ready, weights, _prepared(quicker, asked, given, order.load(asked)))
 
 
 def _told(found: Brought) -> str:

@@ -86,7 +86,7 @@ def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -
     moved = base.move(corpus.tokenizer)
     config = dataclasses.replace(config, model=moved.config)
     weights = base.weights(moved, corpus)
-    found = origins.brought(base, weights, moved, corpus)
+    found = order.group.agree(origins.brought(base, weights, moved, corpus))
     if found.useless and not asked.train.keep:
         ready = _prepared(order, asked, given, order.load(asked))
         return dataclasses.replace(ready, notes=(f"{_told(found)}: this run begins from nothing", *ready.notes))

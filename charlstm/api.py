@@ -244,7 +244,8 @@ class Model:
         """Return how surprised the model is by a text, each character given all before it, and its label if it has one.
 
         It is what `charlstm eval` says of a file with this text, within 1e-6 bits per character. Short texts are scored
-        on numpy. Long ones are read by torch, if it is installed, in several places at once, which is faster.
+        on numpy. Long ones are read by torch, if it is installed, in several places at once, which is faster. An exact
+        model scores all of them in its own arithmetic.
 
         Raises:
             DataError: if the text is empty, or holds a lone surrogate that stands for no byte.
@@ -253,7 +254,7 @@ class Model:
         if not _text(text):
             raise DataError("the text is empty: there is nothing to score; give a text with some characters")
         document = corpora.encode(text, self.loaded.tokenizer, label)
-        if len(document.ids) > _LONG and importlib.util.find_spec("torch") is not None:
+        if not self.loaded.exact and len(document.ids) > _LONG and importlib.util.find_spec("torch") is not None:
             return self._score_at_once(document)
         return scoring.by_steps(self.loaded.engine, document, self.loaded.tokenizer)
 
@@ -329,7 +330,13 @@ class Model:
         return context
 
 
-def load(name: str | Path | None = None, *, checkpoints: str | Path = runs.ROOT, device: str = "cpu") -> Model:
+def load(
+    name: str | Path | None = None,
+    *,
+    checkpoints: str | Path = runs.ROOT,
+    device: str = "cpu",
+    exact: bool = False,
+) -> Model:
     """Open a model: by the name of a run, its folder, or a checkpoint file; by default the newest run.
 
     It loads numpy, and no torch.
@@ -338,13 +345,18 @@ def load(name: str | Path | None = None, *, checkpoints: str | Path = runs.ROOT,
         name: what to open.
         checkpoints: folder of the runs.
         device: `cpu`; or `cuda` or `mps`, for which torch is loaded.
+        exact: compute in integers, so that every machine gets the same scores, and the same text from the same seed.
 
     Raises:
         DataError: if the file is no checkpoint, or is damaged.
         InputOutputError: if it is missing or cannot be read.
-        UsageError: if the name is empty, or this machine has no such device.
+        UsageError: if the name is empty, if this machine has no such device, or if it is to compute exactly.
     """
+    if exact and device != "cpu":
+        raise UsageError(f"device {device!r}: exact arithmetic runs on the CPU; leave the device or `exact` out")
     loaded = opened.load(None if name is None else _path(name), Path(_path(checkpoints)))
+    if exact:
+        loaded = loaded.exactly()
     if device != "cpu":
         from charlstm.network.device import Device, choose
 

@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from charlstm.config import SampleConfig
 from charlstm.errors import DataError, UsageError
+from charlstm.network import fixed
+from charlstm.network.exact import ExactEngine
 from charlstm.network.stepper import Engine
 from charlstm.text.tokenizer import Tokenizer
 
@@ -149,19 +151,51 @@ def weigh(logits: Floats, config: SampleConfig, never: Sequence[int] = ()) -> np
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         below = (scores - top) / config.temperature
         weights: npt.NDArray[np.float64] = np.exp(below)
-    if config.top_k is not None or config.top_p is not None:
-        # Rank by scores, because a very high or low temperature makes different weights equal.
-        order = np.argsort(-scores, axis=-1, kind="stable")
-        ranked = np.take_along_axis(weights, order, -1)
-        if config.top_k is not None:
-            ranked[:, config.top_k :] = 0
-        if config.top_p is not None and config.top_p < 1:
-            sums = ranked.cumsum(-1)
-            ranked[:, 1:][sums[:, :-1] >= config.top_p * sums[:, -1:]] = 0
-        np.put_along_axis(weights, order, ranked, -1)
+    _keep_likeliest(weights, scores, config)
     if config.min_p:
         weights[below < math.log(config.min_p)] = 0  # as a logarithm it cannot underflow
     return weights
+
+
+def weigh_exactly(logits: Floats, config: SampleConfig, never: Sequence[int] = ()) -> npt.NDArray[np.float64]:
+    """Return a weight for each next character after the filters, as `weigh` does: the same ones on every machine.
+
+    The weights are integers, exp from a table; that of the likeliest is `fixed.WEIGHT`, and what is less likely than
+    exp(-22) of it has none. What a score is below the highest one is divided by the temperature and rounded to the
+    table's steps. top-k, top-p and min-p compare these integers, where ties may be more frequent. Every operation on
+    floats is one that IEEE 754 rounds in one way.
+
+    Args:
+        logits: (N, V), multiples of 1 / `fixed.GRID`; not changed.
+        config: as for `weigh`.
+        never: ids that must not be chosen.
+    """
+    if config.temperature == 0:
+        return weigh(logits, config, never)
+    scores = logits * fixed.GRID
+    scores[:, list(never)] = -np.inf
+    with np.errstate(over="ignore"):
+        below = (scores.max(-1, keepdims=True) - scores) / config.temperature
+    weights = fixed.weights(np.rint(np.minimum(below, fixed.EXP_SIZE)).astype(np.int64)).astype(np.float64)
+    _keep_likeliest(weights, scores, config)
+    if config.min_p:
+        weights[weights < config.min_p * fixed.WEIGHT] = 0
+    return weights
+
+
+def _keep_likeliest(weights: npt.NDArray[np.float64], scores: Floats, config: SampleConfig) -> None:
+    """Set the weights of all but the likeliest characters to 0, as top-k and top-p say."""
+    if config.top_k is None and config.top_p is None:
+        return
+    # Rank by scores, because a very high or low temperature makes different weights equal.
+    order = np.argsort(-scores, axis=-1, kind="stable")
+    ranked = np.take_along_axis(weights, order, -1)
+    if config.top_k is not None:
+        ranked[:, config.top_k :] = 0
+    if config.top_p is not None and config.top_p < 1:
+        sums = ranked.cumsum(-1)
+        ranked[:, 1:][sums[:, :-1] >= config.top_p * sums[:, -1:]] = 0
+    np.put_along_axis(weights, order, ranked, -1)
 
 
 def draw(weights: Floats, uniforms: Floats) -> npt.NDArray[np.intp]:
@@ -199,13 +233,21 @@ def generate(
         seeds: one per stream, so that no stream depends on how many others there are.
         never: ids that must not be chosen.
     """
-    generators = [np.random.default_rng(seed) for seed in seeds]
+    generators = [np.random.PCG64(seed) for seed in seeds]
+    weighing = weigh_exactly if isinstance(context.engine, ExactEngine) else weigh
     while True:
-        for uniforms in np.stack([generator.random(_DRAWS) for generator in generators], -1):
+        for uniforms in np.stack([_uniforms(generator) for generator in generators], -1):
             logits = context.logits()
-            ids = draw(weigh(logits, config, never), uniforms)
+            ids = draw(weighing(logits, config, never), uniforms)
             context.read(ids)
             yield Drawn(ids, logits)
+
+
+def _uniforms(generator: np.random.PCG64) -> npt.NDArray[np.float64]:
+    """Return what `Generator.random` returns, in [0, 1); but these bits no version of numpy may change (NEP 19)."""
+    bits: npt.NDArray[np.uint64] = generator.random_raw(_DRAWS)
+    uniforms: npt.NDArray[np.float64] = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return uniforms
 
 
 @dataclass(frozen=True)

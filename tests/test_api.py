@@ -63,6 +63,28 @@ def test_a_stop_text_is_left_out_and_every_step_is_there(model: door.Model) -> N
     assert steps[-1].finish_reason == "stop"
 
 
+def test_an_exact_model_writes_and_scores(model: door.Model, trained: Path, charlstm: Command) -> None:
+    exact = door.load(trained, exact=True)
+    options = ["--exact", "--length=80", "--temperature=0.9", "--top-p=0.95", "--seed=5", "--prompt=The "]
+    rows = charlstm("sample", trained, "--json", "--num-samples=3", *options).out.splitlines()
+    texts = [json.loads(row)["text"] for row in rows]
+    settings = {"length": 80, "temperature": 0.9, "top_p": 0.95}
+    assert [exact.generate("The ", seed=seed, **settings) for seed in (5, 6, 7)] == texts  # type: ignore[arg-type]
+    assert exact.score(LINE).bits_per_character == pytest.approx(model.score(LINE).bits_per_character, rel=0.01)
+    steps = list(exact.stream("The ", length=20, seed=5))
+    assert exact.surprise("The " + "".join(step.text for step in steps))[4:] == pytest.approx(
+        [-step.logprob / math.log(2) for step in steps]
+    )
+    (after,) = list(exact.trace("T"))
+    np.testing.assert_allclose(after.layers[0].h, next(iter(model.trace("T"))).layers[0].h, atol=0.02)
+    with pytest.raises(door.UsageError, match="state"):
+        exact.generate(state=model.read("The "))
+    with pytest.raises(door.UsageError, match="exact arithmetic runs on the CPU"):
+        door.load(trained, exact=True, device="cuda")
+    refused = charlstm("sample", trained, "--exact", "--device=cuda")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
 def test_log_probabilities_are_the_surprise_of_the_text(model: door.Model) -> None:
     prompt = "The value"
     steps = list(model.stream(prompt, length=40, seed=2, top=1))

@@ -16,7 +16,7 @@ from charlstm.errors import DataError, UsageError
 from charlstm.network.model import CharLSTM
 from charlstm.network.ngrams import Symbols
 from charlstm.network.stepper import Stepper
-from charlstm.sample import Context, Drawn, draw, generate, weigh, write
+from charlstm.sample import Context, Drawn, draw, generate, weigh, weigh_exactly, write
 from charlstm.text.tokenizer import ByteTokenizer, CharTokenizer
 
 logits_rows = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=12)
@@ -99,6 +99,45 @@ def test_filters_at_the_ends_of_their_range(logits: list[float], config: SampleC
     id = int(draw(weigh(row, config), np.array([uniform]))[0])
     assert chances[id] > 0
     assert logits[id] > -math.inf
+
+
+@given(logits_rows, configs)
+@settings(max_examples=200, deadline=None)
+def test_exact_filters(logits: list[float], config: SampleConfig) -> None:
+    weights = weigh_exactly(np.array([logits]), config)[0]
+    assert (weights == np.rint(weights)).all()
+    np.testing.assert_allclose(weights / weights.sum(), reference(logits, config, "1e-7"), atol=1e-8)
+
+
+@given(
+    st.lists(st.integers(-(2**28), 2**28) | st.integers(-9, 9), min_size=1, max_size=12),
+    extreme_configs,
+    st.floats(0, 1, exclude_max=True),
+)
+@settings(max_examples=200, deadline=None)
+def test_exact_filters_at_the_ends_of_their_range(steps: list[int], config: SampleConfig, uniform: float) -> None:
+    weights = weigh_exactly(np.array([steps]) / 1024, config)
+    id = int(draw(weights, np.array([uniform]))[0])
+    assert weights[0, id] > 0
+    assert weights[0, int(np.argmax(steps))] == weights.max() == (1 if config.temperature == 0 else 2**30)
+
+
+def test_exact_weights_by_hand() -> None:
+    """exp(-10 / 1024), (-20 / 1024 / 0.8) and so on, in steps of 2^-30; where 0.5 is half a step up."""
+    row = np.array([[0.0, -10, -20, -22 * 1024, -1 - 22 * 1024]]) / 1024
+    steps = [round(math.exp(-k / 1024) * 2**30) for k in (0, 10, 20)]
+    assert weigh_exactly(row, SampleConfig(temperature=1)).tolist() == [[*steps, 0, 0]]
+    assert weigh_exactly(row, SampleConfig(temperature=1), never=[0])[0, :3].tolist() == [0, *steps[:2]]
+    cooler = [round(math.exp(-k / 1024) * 2**30) for k in (0, 12, 25)]  # 12.5 is rounded to even
+    assert weigh_exactly(row, SampleConfig(temperature=0.8)).tolist() == [[*cooler, 0, 0]]
+
+
+def test_random_numbers_are_those_of_numpys_generator() -> None:
+    even = SimpleNamespace(engine=None, logits=lambda: np.zeros((2, 1000)), read=lambda ids: None)
+    drawn = generate(even, SampleConfig(temperature=1), [5, 6])  # type: ignore[arg-type]
+    ids = np.array([next(drawn).ids for _ in range(600)])
+    expected = np.stack([np.random.default_rng(seed).random(600) for seed in (5, 6)], -1)
+    np.testing.assert_array_equal(ids, np.floor(expected * 1000))
 
 
 def test_ties_go_to_the_lower_id() -> None:

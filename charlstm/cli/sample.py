@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per text.")
 @click.option(
+    "--exact", is_flag=True, help="Compute in integers: the same seed then gives the same text on every machine."
+)
+@click.option(
     "--device",
     type=click.Choice(["cpu", "cuda", "mps"]),
     default="cpu",
@@ -61,6 +64,7 @@ def sample(
     interactive: bool,
     highlight_copies: bool,
     as_json: bool,
+    exact: bool,
     device: str,
     root: str | None,
     **values: Any,
@@ -82,6 +86,8 @@ def sample(
         raise UsageError("--separator-out stands between texts: give --num-samples with it, and no --json")
     if "" in stops:
         raise UsageError("--stop '': an empty text is found everywhere; give at least one character")
+    if exact and device != "cpu":
+        raise UsageError(f"--exact computes on the CPU, not on {device}: leave --device out")
     stops = tuple(map(unescaped, stops))
 
     blas.load_numpy()
@@ -89,7 +95,7 @@ def sample(
     from charlstm.show import terminal
 
     output = terminal.Output()
-    model = api.load(checkpoint, device=device)
+    model = api.load(checkpoint, device=device, exact=exact)
     model.loaded.tokenizer.opener(label)  # is it known?
     start = _prompt(prompt, prompt_file, model.loaded.tokenizer)
     model.loaded.tokenizer.require_known(start)

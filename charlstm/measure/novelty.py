@@ -16,7 +16,7 @@ import numpy.typing as npt
 from charlstm.config import SampleConfig
 from charlstm.errors import UsageError
 from charlstm.measure.report import Progress, Report, Subject, shortened, unwatched
-from charlstm.network.stepper import Stepper
+from charlstm.network.stepper import Engine
 from charlstm.sample import opened, write
 from charlstm.text.corpus import Split
 from charlstm.text.tokenizer import Ids, Tokenizer, code_points, id_dtype
@@ -195,7 +195,7 @@ class Novelty:
 
 
 def measure(
-    stepper: Stepper,
+    stepper: Engine,
     held_out: Split,
     copies: Copies,
     tokenizer: Tokenizer,

@@ -73,6 +73,14 @@ class Hold:
     values: Any
     """Its value, (N,), or a single number."""
 
+    def require(self, num_layers: int, *, has_c: bool) -> None:
+        """Raise `UsageError` if a network of this many layers has no such layer or signal."""
+        if not 1 <= self.layer <= num_layers:
+            raise UsageError(f"layer {self.layer}: the model has layers 1 to {num_layers}; choose one of them")
+        signals = ["c", "h"] if has_c else ["h"]
+        if self.signal not in signals:
+            raise UsageError(f"signal {self.signal!r}: only {' or '.join(signals)} of this model can be held")
+
 
 @dataclass(frozen=True)
 class LayerTrace:
@@ -138,7 +146,7 @@ class Stepper:
         source = np.random.default_rng(seed)
         rows = () if streams is None else (streams,)
         inputs = [source.standard_normal((*rows, len(weight)), np.float32) for weight in weights]
-        return lambda: [_product(row, weight) for row, weight in zip(inputs, weights, strict=True)]
+        return lambda: [product(row, weight) for row, weight in zip(inputs, weights, strict=True)]
 
     def zero_state(self, streams: int | None = None) -> StepState:
         """Return the state at the beginning of a text, for `streams` rows, or for one stream without that axis."""
@@ -179,7 +187,7 @@ class Stepper:
             UsageError: if there is no such layer or signal to hold.
         """
         if hold is not None:
-            self._require(hold)
+            hold.require(len(self._layers), has_c=self._cell.has_c)
         gates, layers, recent = self._advance(ids, state, hold)
         traces = [
             LayerTrace(
@@ -203,20 +211,12 @@ class Stepper:
                 after[-1] = self._held(hold, gates[-1], after[-1])
         return gates, after, recent
 
-    def _require(self, hold: Hold) -> None:
-        """Raise `UsageError` if there is no such layer or signal to hold."""
-        if not 1 <= hold.layer <= len(self._layers):
-            raise UsageError(f"layer {hold.layer}: the model has layers 1 to {len(self._layers)}; choose one of them")
-        signals = ["c", "h"] if self._cell.has_c else ["h"]
-        if hold.signal not in signals:
-            raise UsageError(f"signal {hold.signal!r}: only {' or '.join(signals)} of this model can be held")
-
     def _held(self, hold: Hold, gates: cells.Gates, state: cells.State) -> cells.State:
         """Return a layer's state with one unit of each stream set to a value."""
         h, *c = state
         if hold.signal == "h":
-            return _replaced(h, hold.units, hold.values), *c
-        cell_state = _replaced(c[0], hold.units, hold.values)
+            return replaced(h, hold.units, hold.values), *c
+        cell_state = replaced(c[0], hold.units, hold.values)
         return gates[self._cell.gates.index("o")] * cells.tanh(cell_state), cell_state
 
     def _read_ngrams(self, ids: Any, state: StepState) -> tuple[Array | None, StepState]:
@@ -232,16 +232,16 @@ class Stepper:
         layer = self._layers[number]
         from_x = layer.table[ids]
         if ngrams is not None:
-            from_x = from_x + _product(ngrams, layer.w_ih)
+            from_x = from_x + product(ngrams, layer.w_ih)
         if layer.w_below is not None:
-            from_x = from_x + _product(below[-1][0], layer.w_below)
-        from_h = _product(before[0], layer.w_hh) + layer.b_hh
+            from_x = from_x + product(below[-1][0], layer.w_below)
+        from_h = product(before[0], layer.w_hh) + layer.b_hh
         return self._cell.activate(from_x, from_h, before, *layer.peepholes)
 
     @_quiet
     def logits(self, outputs: Array) -> Array:
         """Return the scores of the next character, (N, V) or (V,)."""
-        return _product(outputs, self._output) + self._output_bias
+        return product(outputs, self._output) + self._output_bias
 
 
 @dataclass(frozen=True)
@@ -261,7 +261,7 @@ def outputs(layers: Sequence[LayerTrace]) -> Array:
     return _concatenate([layer.h for layer in layers])
 
 
-def _replaced(array: Array, units: Any, values: Any) -> Array:
+def replaced(array: Array, units: Any, values: Any) -> Array:
     """Return a copy of (N, H) or (H,) with one unit of each row set to a value."""
     if isinstance(array, np.ndarray):
         array = array.copy()
@@ -278,7 +278,7 @@ def _replaced(array: Array, units: Any, values: Any) -> Array:
     return array
 
 
-def _product(rows: Array, weight: Array) -> Array:
+def product(rows: Array, weight: Array) -> Array:
     """Return rows @ weight; if there are few rows, each has exactly the bits that it would have on its own."""
     if rows.ndim == 2 and len(rows) <= _FEW and isinstance(rows, np.ndarray):
         return np.stack([row @ weight for row in rows])

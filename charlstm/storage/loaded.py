@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from charlstm.config import RunConfig, TextConfig
 from charlstm.errors import InputOutputError, UsageError
 from charlstm.network import ngrams
-from charlstm.network.stepper import Stepper
+from charlstm.network.stepper import Engine, Stepper
 from charlstm.storage import checkpoint as checkpoints
 from charlstm.storage import durable, runs
 from charlstm.storage.checkpoint import Checkpoint
@@ -60,6 +60,8 @@ class Loaded:
     checkpoint: Checkpoint
     device: "Device | None" = None
     """The device that torch uses; None until `on` sets it."""
+    exact: bool = False
+    """Whether the engine computes in integers, with the same results on every machine; `exactly` sets it."""
 
     @property
     def config(self) -> RunConfig:
@@ -90,10 +92,22 @@ class Loaded:
         """Return the same checkpoint for torch on this device; it shares no engine or model with this one."""
         return dataclasses.replace(self, device=device)
 
+    def exactly(self) -> "Loaded":
+        """Return the same checkpoint with an engine whose arithmetic is the same on every machine."""
+        return dataclasses.replace(self, exact=True)
+
     @functools.cached_property
-    def engine(self) -> Stepper:
-        """The model that reads one character at a time: on numpy, or on torch if a GPU was chosen."""
+    def engine(self) -> Engine:
+        """The model that reads one character at a time: on numpy, or on torch if a GPU was chosen.
+
+        Raises:
+            DataError: if it is to be exact, and the weights are too large for that.
+        """
         weights: dict[str, Any] = self.checkpoint.weights
+        if self.exact:
+            from charlstm.network.exact import ExactEngine, Quantised
+
+            return ExactEngine(Quantised.from_checkpoint(self.config.model, self.tokenizer, weights))
         if self.device is not None and self.device.name != "cpu":
             import torch
 

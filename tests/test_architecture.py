@@ -22,6 +22,7 @@ RANKS = {
     "network": 2,
     "storage": 3,
     "sample": 4,
+    "compress": 4,
     "measure": 5,
     "export": 5,
     "training": 6,

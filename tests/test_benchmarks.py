@@ -83,6 +83,13 @@ def test_startup(script: Script) -> None:
     assert script("startup", "--rounds=1").count(" s ") == 3
 
 
+def test_compression(script: Script, text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(text[:2000], encoding="utf-8")
+    rows = script("compression", "a.txt", "--last=600").splitlines()
+    assert [row.split(" | ")[0] for row in rows[4:8]] == ["| gzip -9", "| bz2 -9", "| xz -9e", "| zstd -22"]
+    assert rows[-1].startswith("| charlstm, read again |")
+
+
 def test_novel(script: Script, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("ada\nbob\n")
     written = [("ada", "end"), ("eve", "end"), ("eve", "length")]

@@ -161,7 +161,12 @@ MISSING = ("data/tinyshakespeare.txt", "data/english.jsonl")
 LENGTHS = {"--time", "--epochs", "--steps", "--length"}  # left out; instead of them
 STEPS, MORE_STEPS = 3, 5  # of `charlstm train`, and with --resume
 LAG = 3  # instead of those that `charlstm probe` tries for minutes
-NAMES = {"charlstm train", "charlstm score"}  # mentions of a command, which needs a text
+NAMES = {
+    "charlstm train",
+    "charlstm score",
+    "charlstm compress",
+    "charlstm decompress",
+}  # mentions of a command, which needs a text
 SEARCH = "charlstm inspect shakespeare docs/passage.txt --units"
 """Takes a minute; tests/test_docs_inside.py runs it, and looks at what it finds."""
 PLACES = {
@@ -355,6 +360,7 @@ JSON = {
     "inspect --ledger": ["python-docs"],
     "inspect --back": ["python-docs"],
     "inspect --cost": ["python-docs"],
+    "compress": ["texts.txt", "--model=shakespeare", "--output=json.clz"],
     "info": ["shakespeare"],
     "cache": [],
 }

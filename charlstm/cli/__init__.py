@@ -9,6 +9,8 @@ import click
 from charlstm import __version__
 from charlstm.cli import interrupts, memory, origins
 from charlstm.cli.cache import cache
+from charlstm.cli.compress import compress
+from charlstm.cli.decompress import decompress
 from charlstm.cli.eval import evaluate
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
@@ -40,7 +42,7 @@ def cli() -> None:
     """
 
 
-for command in (train, sample, evaluate, score, reach, probe, inspect, info, cache):
+for command in (train, sample, evaluate, score, reach, probe, inspect, compress, decompress, info, cache):
     origins.name_variables(command)
     cli.add_command(command)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from charlstm import __version__
+from charlstm.cli import writing
 from charlstm.cli.options import HELP, common
 
 if TYPE_CHECKING:
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
 def info(checkpoint: str | None, as_json: bool) -> None:
     """Show a checkpoint's shape, vocabulary and provenance, and verify that it is whole.
 
-    CHECKPOINT is a file, the folder or the name of a run; by default the newest.
+    CHECKPOINT is a file, the folder or the name of a run; by default the newest. It may also be a file that `charlstm
+    compress` wrote.
     """
     import math
+
+    if checkpoint is not None and checkpoint.endswith(writing.SUFFIX):
+        _container(checkpoint, as_json=as_json)
+        return
 
     from charlstm import api
     from charlstm.show import terminal as console
@@ -85,3 +91,40 @@ def _origin(origin: "Origin") -> str:
 
     text = f"{' '.join(origin.source.paths)} (SHA-256 {origin.source.sha256[:12]}...)"
     return printable(f"{origin.name}, step {origin.step:,}, trained on {text}; its file {origin.sha256[:12]}...")
+
+
+def _container(path: str, *, as_json: bool) -> None:
+    """Show what a compressed text is, whether or not its model is there; its checksums are checked."""
+    from charlstm.compress import container
+    from charlstm.show import terminal
+
+    data = writing.read(path, container.MAGIC)
+    held = container.parsed(data, path)
+    writer = held.writer
+    kind = ("bytes as they are", "a text in blocks", "lines, each coded alone")[held.kind]
+    coded = 0 if writer is None else sum(block.method == container.MODEL for block in held.blocks)
+    row = {
+        "kind": ("raw", "text", "records")[held.kind],
+        "bytes": held.size,
+        "compressed": len(data),
+        "blocks": len(held.blocks),
+        "coded": coded,
+        "model": None if writer is None else writer.name,
+        "model_id": None if writer is None else writer.model_id.hex(),
+        "arithmetic": None if writer is None else writer.arithmetic,
+        "learning": None if writer is None else writer.learning,
+    }
+    if as_json:
+        terminal.Output().json(row)
+        return
+    needed = "none" if writer is None else f"{writer.words}, arithmetic {writer.arithmetic}"
+    terminal.table(
+        [
+            ("file", f"{path}, {len(data):,} bytes, whole (checksums verified)"),
+            ("holds", f"{kind}: {held.size:,} bytes"),
+            ("blocks", f"{len(held.blocks):,}, of which {coded:,} are coded with the model"),
+            ("model", needed),
+            ("learning", "yes" if writer is not None and writer.learning else "no"),
+        ],
+        result=True,
+    )

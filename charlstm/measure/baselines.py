@@ -102,6 +102,12 @@ def measure(held_out: Split, train: Split | None, tokenizer: Tokenizer) -> Itera
     yield baseline(name, 8 * _ppm(text, known) if there and known is not None else None, primed=True)
 
 
+def sizes(data: bytes) -> dict[str, int]:
+    """Return the bytes to which xz, and PPMd if its package is there, compress a text that nothing knows."""
+    there = importlib.util.find_spec("pyppmd") is not None
+    return {"xz": _xz(data, b"")} | ({"PPM": _ppm(data, b"")} if there else {})
+
+
 def _ngrams(ids: Ids, counted: Ids, predicted: int, tokenizer: Tokenizer) -> npt.NDArray[np.float64]:
     """Return the bits of a text under the n-grams of another one, by order: (MAX_ORDER,)."""
     framed = tokenizer.end_id is not None

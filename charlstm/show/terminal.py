@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from charlstm.errors import InputOutputError, os_reason
+from charlstm.errors import InputOutputError, UsageError, os_reason
 from charlstm.show.characters import HIDDEN, columns, left, one_line, printable, wrapped
 
 if TYPE_CHECKING:
@@ -63,6 +63,17 @@ class Output:
         """Show what was written; raises as `write` does."""
         try:
             self._stream.flush()
+        except OSError as error:
+            raise self._failure(error) from None
+
+    def bytes(self, data: bytes) -> None:
+        """Write bytes as they are; raises as `write` does, and `UsageError` for a terminal, which would obey them."""
+        if self.terminal:
+            raise UsageError("standard output is a terminal, and the result is not text; redirect it, or give --output")
+        try:
+            self._stream.flush()
+            self._stream.buffer.write(data)
+            self._stream.buffer.flush()
         except OSError as error:
             raise self._failure(error) from None
 
@@ -177,8 +188,8 @@ def commands(lines: Sequence[tuple[str, str]]) -> None:
 
 
 @contextlib.contextmanager
-def bar(what: str) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar on a terminal; yield the function to call with the share that is done."""
+def bar(what: str, delay: float = 0) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar on a terminal, after `delay` seconds; yield the function to call with the share done."""
     from tqdm import tqdm
 
     with tqdm(
@@ -189,6 +200,7 @@ def bar(what: str) -> Iterator[Callable[[float], None]]:
         bar_format="{desc} {percentage:3.0f}% {bar} {elapsed}<{remaining}",
         dynamic_ncols=True,
         leave=False,
+        delay=delay,
     ) as drawn:
 
         def report(share: float) -> None:

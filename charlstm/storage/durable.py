@@ -118,7 +118,12 @@ def _require_replaceable(path: Path | None) -> None:
 
 def _unwritable(path: Path, error: OSError) -> InputOutputError:
     return InputOutputError(
-        f"{path}: cannot be written ({os_reason(error)}); free some space or choose another --checkpoints folder"
+        f"{path}: cannot be written ({os_reason(error)}); free some space",
+        remedies={
+            "--checkpoints": "choose another --checkpoints folder",
+            "--output": "name another file with --output",
+        },
+        otherwise="check the folder's permissions",
     )
 
 

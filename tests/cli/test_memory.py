@@ -63,6 +63,8 @@ def test_only_options_of_the_command_are_advised(
     def fail(*_: object, **__: object) -> None:
         raise problem
 
+    Path("small.txt").write_text("text\n" * 10)
+    assert charlstm("compress", "small.txt", "--model=shakespeare").code == 0
     monkeypatch.setattr("charlstm.storage.checkpoint.load", fail)
     monkeypatch.setattr("charlstm.text.corpus.load", fail)
     monkeypatch.setattr("charlstm.measure.probe.probe", fail)
@@ -78,10 +80,17 @@ def test_only_options_of_the_command_are_advised(
         "inspect": "close other programs, or give a smaller text",
         "info": "close other programs, or give a smaller text",
         "cache": "close other programs, or give a smaller text",
+        "compress": "close other programs, or give a smaller text",
+        "decompress": "close other programs, or give a smaller text",
     }
     assert set(told) == set(cli.commands)
     for command, remedy in told.items():
-        arguments = {"train": ["c.txt"], "score": ["shakespeare", "c.txt"]}.get(command, [])
+        arguments = {
+            "train": ["c.txt"],
+            "score": ["shakespeare", "c.txt"],
+            "compress": ["c.txt"],
+            "decompress": ["small.txt.clz", "--output=other.txt"],
+        }.get(command, [])
         outcome = charlstm(command, *arguments)
         assert (outcome.code, outcome.err.splitlines()[-1]) == (1, f"error: out of memory; {remedy}"), command
         options = {f"--{key(each).replace('_', '-')}" for each in cli.commands[command].params}

@@ -78,7 +78,9 @@ def info(checkpoint: str | None, as_json: bool) -> None:
 
 def _labels(counts: dict[str, int]) -> str:
     """Return how many labels there are, and the first of them, each with how many documents have it."""
-    shown = [f"{label} ({count:,})" for label, count in list(counts.items())[:_MOST_LABELS]]
+    from charlstm.show import voices
+
+    shown = [f"{voices.name(label)} ({count:,})" for label, count in list(counts.items())[:_MOST_LABELS]]
     return f"{len(counts):,}: {', '.join(shown)}" + (" ..." if len(counts) > _MOST_LABELS else "")
 
 

@@ -122,7 +122,7 @@ def gather(
         block: bytes read at a time, and numbers: bounds the memory.
 
     Raises:
-        DataError: if a file that the user named is not text.
+        DataError: if a file that the user named is not text, or there are too many labels.
         InputOutputError: if a file is missing, cannot be read, or changes while it is read.
     """
     skipped: list[tuple[int, str]] = []
@@ -145,6 +145,8 @@ def gather(
                     block=block,
                     unlabelled=known is not None,
                 )
+            except labelling.TooManyLabelsError as error:
+                raise DataError(f"{file.path}: {error.fact}", otherwise=labelling.ANOTHER) from None
             except DataError as error:
                 if not file.found:
                     raise

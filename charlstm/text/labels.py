@@ -49,6 +49,10 @@ def of_record(record: Any, field: str) -> str | None:
     return json.dumps(value) if isinstance(value, (bool, int)) else None
 
 
+class TooManyLabelsError(DataError):
+    """A text has more than MOST labels: an error in any file, also in one that was found in a folder."""
+
+
 class Numbering:
     """Numbers the labels of a text, in the order in which they first appear."""
 
@@ -68,7 +72,7 @@ class Numbering:
         """Return the number of each label, NONE for one that the model does not know.
 
         Raises:
-            DataError: if a text has more than MOST of them.
+            TooManyLabelsError: if a text has more than MOST of them.
         """
         return np.array([self._of(label) for label in labels], np.int64)
 
@@ -80,12 +84,12 @@ class Numbering:
                 self.strangers.append(label)
             return NONE
         number = self._numbers.setdefault(label, len(self._numbers))
-        if number == MOST:
-            raise DataError(f"more than {MOST:,} different labels, such as {label!r:.60}", otherwise=_ANOTHER)
+        if number >= MOST:
+            raise TooManyLabelsError(f"more than {MOST:,} different labels, such as {label!r:.60}", otherwise=ANOTHER)
         return number
 
 
-_ANOTHER = "name a --label-field with few values, or use --label-from folder"
+ANOTHER = "name a --label-field with few values, or use --label-from folder"
 
 
 def counted(names: Sequence[str], numbers: Numbers, config: TextConfig, text: str) -> dict[str, int]:
@@ -113,7 +117,7 @@ def counted(names: Sequence[str], numbers: Numbers, config: TextConfig, text: st
     if len(found) > _MANY and 2 * len(found) > len(numbers):
         raise DataError(
             f"{text}: {len(found):,} different labels for {len(numbers):,} documents say nothing about other documents",
-            otherwise=_ANOTHER,
+            otherwise=ANOTHER,
         )
     return found
 

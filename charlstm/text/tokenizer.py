@@ -143,12 +143,12 @@ class Tokenizer(ABC):
             return self.vocab_size + self.labels.index(label)
         if not self.labels:
             raise UsageError(
-                f"label {label!r}: this model has no labels; leave it out, or train a model with --label-field or "
+                f"label {label!r:.60}: this model has no labels; leave it out, or train a model with --label-field or "
                 "--label-from"
             )
         more = f" and {len(self.labels) - _NAMED:,} more" if len(self.labels) > _NAMED else ""
-        names = ", ".join(map(repr, self.labels[:_NAMED]))
-        raise UsageError(f"label {label!r}: this model does not know it; choose one of {names}{more}")
+        names = ", ".join(f"{name!r:.60}" for name in self.labels[:_NAMED])
+        raise UsageError(f"label {label!r:.60}: this model does not know it; choose one of {names}{more}")
 
     @property
     def start_id(self) -> int:

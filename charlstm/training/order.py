@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from charlstm.config import DeviceConfig, RunConfig
 from charlstm.errors import DivergedError, UsageError
@@ -17,6 +18,7 @@ from charlstm.storage import loaded as opened
 from charlstm.storage.checkpoint import Origin, state_bytes
 from charlstm.storage.runs import Run
 from charlstm.text import corpus as corpora
+from charlstm.text import files as filing
 from charlstm.text.cache import Cache, default_root
 from charlstm.text.corpus import Corpus
 from charlstm.text.gather import Watch
@@ -55,6 +57,12 @@ class Order:
     """Called with a message about what is being done."""
     watching: Callable[[], AbstractContextManager[Watch]] = _unwatched
     """Returns a context manager that yields the function to call with the progress of reading."""
+
+    @property
+    def rereadable(self) -> bool:
+        """Whether the text can be read twice: none of it comes from a pipe."""
+        places = (*self.paths, *self.val_paths)
+        return not any(not Path(path).is_dir() and not filing.File(path, found=False).lasting for path in places)
 
     def load(
         self, config: RunConfig, tokenizer: Tokenizer | None = None, inherited: Inherited = NONE_INHERITED

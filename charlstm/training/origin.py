@@ -111,11 +111,7 @@ class Base:
         return Inherited.of(self.loaded.tokenizer, characters=characters)
 
     def move(self, tokenizer: Tokenizer) -> Moved:
-        """Return this model's weights for the vocabulary of the new run.
-
-        Raises:
-            DataError: if no character of the text is known to the model.
-        """
+        """Return this model's weights for the vocabulary of the new run."""
         old = self.loaded.tokenizer
         return transfer.move(self.loaded.config.model, self.loaded.checkpoint.weights, old, tokenizer, old.start_id)
 

@@ -80,20 +80,26 @@ def _prepared(
 def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -> Ready:
     """Return a new run that begins with a trained model."""
     asked, config = config, base.settle(config, given)
+    origin = base.origin  # now: a run that still trains may replace the file while the text is read
     corpus = order.load(config, inherited=base.inherited(characters=not config.train.drop_old_characters))
-    corpus = order.beside(config, base.origin, corpus)
+    corpus = order.beside(config, origin, corpus)
     order.tell(f"measuring what {base.name} knows of this text")
     moved = base.move(corpus.tokenizer)
     config = dataclasses.replace(config, model=moved.config)
     weights = base.weights(moved, corpus)
     found = order.group.agree(origins.brought(base, weights, moved, corpus))
     if found.useless and not asked.train.keep:
+        if not order.rereadable:
+            raise DataError(
+                f"{_told(found)}: such a run begins from nothing, but a pipe cannot be read again; leave --from out, "
+                "or give the text as a file"
+            )
         ready = _prepared(order, asked, given, order.load(asked))
         return dataclasses.replace(ready, notes=(f"{_told(found)}: this run begins from nothing", *ready.notes))
     ready = _prepared(order, config, {*given, *origins.SHAPE}, corpus, found.known)
-    ready.training.begin_with(weights, base.origin)
+    ready.training.begin_with(weights, origin)
     ready = dataclasses.replace(ready, brought=found, choices=origins.explained(ready.choices, base))
-    if found.known < _BARELY or ready.epochs > _OFTEN or asked.train.keep:
+    if found.known < _BARELY or ready.epochs > _OFTEN or asked.train.keep or not order.rereadable:
         return ready
     # The machine has been measured already.
     measured = dataclasses.replace(order.device, precision=ready.training.device.precision)

@@ -326,7 +326,7 @@ def _named_state(state: State, layers: int) -> Iterator[tuple[str, torch.Tensor]
 
 
 def _batches(config: RunConfig, corpus: Corpus) -> Batches | Mixed:
-    """Lay out the training text; raises `DataError` if it is too short."""
+    """Lay out the training text; raises `DataError` if it is too short, `UsageError` if --keep has no stream."""
     train, length = config.train, len(corpus.train.ids)
     if length < max(train.seq_length, train.batch_size):
         raise DataError(
@@ -335,6 +335,8 @@ def _batches(config: RunConfig, corpus: Corpus) -> Batches | Mixed:
         )
     others = 0
     if corpus.beside is not None:
+        if train.batch_size < 2:
+            raise UsageError("--keep: the model's own text needs a stream of its own; give --batch-size 2 or more")
         others = min(train.batch_size - 1, max(1, round(train.keep * train.batch_size)))
     streams = train.batch_size - others
     own = Batches(corpus.train, corpus.tokenizer, streams, train.seq_length, jitter=True, shuffle=train.seed)

@@ -15,6 +15,7 @@ from charlstm.text import listing as listings
 from charlstm.text.documents import split
 from charlstm.text.files import File
 from charlstm.text.gather import Gathered, Numbers, gather
+from charlstm.text.labels import MOST
 from charlstm.text.listing import Listed
 
 
@@ -107,3 +108,10 @@ def test_the_reading_is_told_in_bytes(tmp_path: Path) -> None:
     files = listings.find([str(tmp_path / name) for name in "ab"]).every
     gather(files, TextConfig(), tmp_path / "numbers", watch=lambda read, total: told.append((read, total)), block=8)
     assert told == [(8, 20), (10, 20), (18, 20), (20, 20)]
+
+
+def test_too_many_labels_are_an_error_in_the_files_of_a_folder_too(tmp_path: Path) -> None:
+    for number in range(MOST + 3):
+        (tmp_path / f"n{number:04}.txt").write_text(f"text {number}")
+    with pytest.raises(DataError, match=rf"n{MOST}\.txt: more than 1,000 different labels.*; name a --label-field"):
+        read([tmp_path], tmp_path / "gathered", TextConfig(label_from="file"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlstm.errors import DataError
+from charlstm.errors import DataError, UsageError
 from charlstm.text import tokenizer as tokenizers
 from charlstm.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 from tests.conftest import fitted
@@ -134,3 +134,10 @@ def test_a_character_has_the_same_code_in_every_vocabulary(known: str) -> None:
     for tokenizer in (fitted(known), fitted(known, framed=True)):
         assert tokenizer.codes.dtype == "int64"
         assert tokenizer.codes[tokenizer.encode(known)].tolist() == [ord(character) + 1 for character in known]
+
+
+def test_a_message_about_an_unknown_label_does_not_grow_with_the_labels() -> None:
+    tokenizer = CharTokenizer("ab", framed=True).labelled({"x" * 100_000: 1, "y" * 100_000: 1})
+    with pytest.raises(UsageError, match="choose one of 'xxx") as error:
+        tokenizer.opener("z" * 100_000)
+    assert len(str(error.value)) < 400

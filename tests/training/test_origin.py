@@ -1,6 +1,7 @@
 """A run that begins with a trained model, as the library says it."""
 
 import dataclasses
+import io
 import math
 import shutil
 from collections import Counter
@@ -203,3 +204,26 @@ def test_a_trial_trains(order: Order) -> None:
     ready = start.new(order, config(), GIVEN)
     assert ready.brought is not None
     assert start.trial(ready.training, ready.corpus, 0.5) < ready.brought.loss
+
+
+@pytest.fixture
+def piped(order: Order, monkeypatch: pytest.MonkeyPatch) -> Order:
+    """The same run, on a text that comes from standard input."""
+    text = Path(order.paths[0]).read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    return dataclasses.replace(order, paths=["-"])
+
+
+def test_a_pipe_is_read_once_so_the_run_begins_with_the_model(piped: Order) -> None:
+    assert start.new(piped, config(), GIVEN).brought is not None
+
+
+def test_a_useless_model_and_a_pipe_are_refused(piped: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("абвгд".encode() * 800)))
+    with pytest.raises(DataError, match=r"a pipe cannot be read again; leave --from out, or give the text as a file"):
+        start.new(piped, config(), GIVEN)
+
+
+def test_the_old_text_needs_a_stream_of_its_own(order: Order) -> None:
+    with pytest.raises(UsageError, match=r"--keep: .*; give --batch-size 2 or more"):
+        start.new(order, config(keep=0.5, batch_size=1), {*GIVEN, "keep"})

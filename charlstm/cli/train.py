@@ -144,6 +144,8 @@ def _require_sense(
     paths: tuple[str, ...], name: str | None, base: str | None, *, resume: bool, repeat: str | None, force: bool
 ) -> None:
     """Raise `UsageError` if the arguments do not make sense together."""
+    if base == "":
+        raise UsageError("--from '': name a run, its folder or a file")
     if base is not None and (resume or repeat is not None):
         other = "--resume" if resume else "--repeat"
         raise UsageError(f"--from and {other} exclude each other: a run knows what it began with; leave --from out")

@@ -16,7 +16,7 @@ import safetensors.numpy
 from charlstm.compress.container import Writer
 from charlstm.compress.predict import Coding
 from charlstm.config import ModelConfig
-from charlstm.errors import CharLSTMError, DataError, InputOutputError, UsageError
+from charlstm.errors import DataError, InputOutputError, UsageError
 from charlstm.network.quantise import ARITHMETIC, Quantised
 from charlstm.storage import durable, loaded, runs
 from charlstm.storage import header as headers
@@ -45,15 +45,7 @@ def opened(name: str | None, root: Path = runs.ROOT) -> Coding:
         if shared:
             try:
                 return _shared(header, begin + file.read(size - len(begin)), len(begin))
-            except (
-                CharLSTMError,
-                safetensors.SafetensorError,
-                ValueError,
-                KeyError,
-                TypeError,
-                OverflowError,
-                RecursionError,
-            ) as error:
+            except headers.UNUSABLE as error:
                 raise DataError(f"{path}: not a usable model ({error}); use another copy") from None
     opening = loaded.load(name, root)
     config = opening.config

@@ -25,7 +25,7 @@ import safetensors.numpy
 
 from charlstm import __version__
 from charlstm.config import RunConfig, TextConfig
-from charlstm.errors import CharLSTMError, DataError
+from charlstm.errors import DataError
 from charlstm.network import ngrams, weights
 from charlstm.network.cells import CELLS
 from charlstm.storage import durable
@@ -212,15 +212,7 @@ def load(path: Path) -> Checkpoint:
                 raise DataError("its SHA-256 does not match: it is damaged")
             checkpoint = dataclasses.replace(checkpoint, tensors=safetensors.numpy.load(data))
             _require_numbers(checkpoint)
-        except (
-            CharLSTMError,
-            safetensors.SafetensorError,
-            ValueError,
-            KeyError,
-            TypeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except headers.UNUSABLE as error:
             raise DataError(f"{path}: not a usable checkpoint ({error}); use another copy") from None
     return checkpoint
 

@@ -13,8 +13,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+import safetensors
+
 from charlstm.config import MOST_THREADS
-from charlstm.errors import DataError
+from charlstm.errors import CharLSTMError, DataError
+
+UNUSABLE: tuple[type[Exception], ...] = (
+    CharLSTMError,
+    safetensors.SafetensorError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+)
+"""What reading a file that somebody has made up may raise."""
 
 LEAST = 1 << 20
 """Size in bytes that a header may have in any file."""

@@ -216,6 +216,23 @@ def test_learning(script: Script, checkout: Callable[[int], Path], text: str, tm
     assert all(1 < loss < math.log(characters) for loss in ours)
 
 
+def test_finetuning(script: Script, text: str, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(text[:9000], encoding="utf-8", newline="")
+    in_this_process(
+        ["train", "text.txt", "--name=base", "--steps=20", "--hidden-size=8", "--num-layers=1", "--seq-length=16"]
+    )
+
+    def short(arguments: list[str]) -> None:
+        at = arguments.index("--time")
+        in_this_process([*arguments[:at], "--steps=3", *arguments[at + 2 :], "--precision=fp32"])
+
+    base = tmp_path / "checkpoints" / "base"
+    arguments = ("text.txt", "--seeds=1", "--time=20s", f"--from={base}", "--size=5KB", "--size=20KB")
+    rows = script("finetuning", *arguments, obj=short).splitlines()
+    assert len(rows) == 3  # the text has no 20 KB
+    assert re.fullmatch(r"\| text.txt, 5KB \| \d\.\d+ \| \d+ \| \d\.\d+ \| \d+ \| [+-]\d\.\d+ \|", rows[2])
+
+
 @pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed (extra: plot)")
 def test_pictures(script: Script, tmp_path: Path) -> None:
     script("sampling", *TINY, "--length=5", "--plot=sampling.png")

@@ -68,14 +68,14 @@ def compress(
     blas.load_numpy()
     from charlstm.compress import models
 
+    began = time.monotonic()
+    data = None if file is None or target is None else writing.read(file)
     coding = models.opened(model)
     if write_model is not None:
         models.write(Path(write_model), coding)
         writing.tell(f"{write_model}: the model {coding.name!r} (id {coding.id.hex()}), {_size(coding)}")
-    if file is None or target is None:
+    if file is None or target is None or data is None:
         return
-    began = time.monotonic()
-    data = writing.read(file)
     if as_base64:
         _write_lines(data, coding, target, verify=not no_verify)
         return

@@ -6,9 +6,9 @@ INSTALLED := $(VENV)/.installed
 OLDEST := .venv-oldest
 # What another processor has: no bf16, no AVX-512.
 ELSEWHERE := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell
-# The tests that compute with a network, or depend on cores and threads: all that another machine can change.
-COMPUTING := tests/network tests/training tests/measure tests/storage tests/cli \
-	tests/test_api.py tests/test_sample.py tests/test_inspect.py tests/test_docs_inside.py
+# The tests of what another processor, or a single core, can change.
+COMPUTING := tests/network tests/training tests/measure tests/test_api.py tests/test_sample.py
+THREADED := tests/network tests/training tests/test_sample.py
 # The first of the cores that this shell may use.
 CORE := $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//')
 
@@ -34,8 +34,8 @@ test-avx2: $(INSTALLED)
 
 test-one-core: $(INSTALLED)
 	@if command -v taskset >/dev/null; then \
-		echo "taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow' $(COMPUTING)"; \
-		taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow' $(COMPUTING); \
+		echo "taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow' $(THREADED)"; \
+		taskset -c $(CORE) $(BIN)/python -m pytest -m 'not slow' $(THREADED); \
 	else \
 		echo "no taskset here: the tests are not run on a single core" >&2; \
 	fi
@@ -53,7 +53,7 @@ $(OLDEST)/.installed: pyproject.toml .ci/oldest.py
 	touch $@
 
 torture: $(INSTALLED)
-	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability
+	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability tests/compress tests/test_docs_inside.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

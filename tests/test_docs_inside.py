@@ -1,6 +1,7 @@
 """The lesson docs/inside.md: its figures and its picture, made again by the commands that it names."""
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -41,7 +42,7 @@ def lesson(charlstm: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     return charlstm
 
 
-@pytest.mark.slow
+@pytest.mark.skipif("CHARLSTM_TORTURE" not in os.environ, reason="searches 640 units for minutes: make torture")
 def test_units(lesson: Command) -> None:
     found = measured(lesson, "--units")
     assert [row["unit"] for row in found["rows"]] == [287]

@@ -8,7 +8,7 @@ OLDEST := .venv-oldest
 ELSEWHERE := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell
 # The tests of what another processor, or a single core, can change.
 COMPUTING := tests/network tests/training tests/measure tests/test_api.py tests/test_sample.py
-THREADED := tests/network tests/training tests/test_sample.py
+THREADED := tests/network/test_blas.py tests/network/test_device.py tests/network/test_threads.py tests/training
 # The first of the cores that this shell may use.
 CORE := $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//')
 

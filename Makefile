@@ -30,7 +30,7 @@ test-elsewhere: $(INSTALLED)
 	$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync) test-avx2 test-one-core
 
 test-avx2: $(INSTALLED)
-	$(ELSEWHERE) $(BIN)/python -m pytest -m 'not slow' $(COMPUTING)
+	$(ELSEWHERE) $(TESTS) -m 'not slow' $(COMPUTING)
 
 test-one-core: $(INSTALLED)
 	@if command -v taskset >/dev/null; then \

@@ -89,9 +89,7 @@ def write(path: Path, coding: Coding) -> None:
     }
     texts = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in coding.quantised.tensors().items()}
-    data = safetensors.numpy.save(tensors, texts)
-    end = 8 + int.from_bytes(data[:8], "little")
-    digest = headers.digest(headers.parsed(data[8:end]), memoryview(data)[end:])
+    digest = headers.digest_of(safetensors.numpy.save(tensors, texts))
     durable.write(path, safetensors.numpy.save(tensors, texts | {"sha256": digest}))
 
 
@@ -105,8 +103,7 @@ def _shared(header: dict[str, Any], data: bytes, begin: int) -> Coding:
     size = sum(_WIDTHS[entry["dtype"]] * math.prod(entry["shape"]) for entry in tensors.values())
     if begin + size != len(data):
         raise DataError("its tensors and its size do not agree")
-    if headers.digest(header, memoryview(data)[begin:]) != metadata.get("sha256"):
-        raise DataError("its SHA-256 does not match: it is damaged")
+    headers.require_digest(header, memoryview(data)[begin:])
     vocabulary, separator, name = values["vocabulary"], values["separator"], values["name"]
     if not isinstance(vocabulary, list) or not isinstance(separator, str) or not isinstance(name, str):
         raise DataError("its vocabulary, separator or name is invalid")

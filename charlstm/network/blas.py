@@ -165,6 +165,24 @@ class Held:
         self.turns.end()
 
 
+class Paces:
+    """What times and chooses the threads of an engine, for each number of streams."""
+
+    def __init__(self, rehearsal: "Callable[[int | None, int], Callable[[], Sequence[Any]]]") -> None:
+        """Take what computes the products of a step, given the number of streams and a seed."""
+        self._rehearsal = rehearsal
+        self._found: dict[int | None, Pace] = {}
+
+    def of(self, streams: int | None) -> "Pace | None":
+        """Return the pace of steps of this many streams, always the same one; None if there is no choice."""
+        found = library()
+        if found is None:
+            return None
+        if streams not in self._found:
+            self._found[streams] = Pace(functools.partial(self._rehearsal, streams), found, cores())
+        return self._found[streams]
+
+
 class Pace:
     """A context that times each step, and looks for a better number of threads from time to time."""
 

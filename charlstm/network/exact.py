@@ -143,7 +143,7 @@ class ExactEngine:
         self._layers = [self._lay_out(number, most) for number in range(config.num_layers)]
         self._output = Product(weights[OUTPUT], weights[OUTPUT + SCALE], LEVELS, GRID)
         self._output_bias = weights[OUTPUT_BIAS] * (GRID / BIAS)
-        self._paces: dict[int | None, blas.Pace] = {}
+        self._paces = blas.Paces(self.rehearsal)
 
     def _lay_out(self, number: int, most: npt.NDArray[np.int64]) -> _Layer:
         """Return a layer, given the most of each input from n-grams, (E,)."""
@@ -194,12 +194,7 @@ class ExactEngine:
 
     def pace(self, streams: int | None = None) -> blas.Pace | None:
         """Return what times and chooses the threads for steps of this many streams; None if there is no choice."""
-        library = blas.library()
-        if library is None:
-            return None
-        if streams not in self._paces:
-            self._paces[streams] = blas.Pace(lambda seed: self.rehearsal(streams, seed), library, blas.cores())
-        return self._paces[streams]
+        return self._paces.of(streams)
 
     def rehearsal(self, streams: int | None, seed: int) -> Callable[[], list[Floats]]:
         """Return a function that computes the products of a step with random inputs."""

@@ -14,7 +14,7 @@ from charlstm.network.cells import CELLS
 from charlstm.network.layers import LayerState, recurrence
 from charlstm.network.lookup import NGrams
 from charlstm.network.ngrams import DENSE, Alphabet, dense, orders
-from charlstm.network.weights import B_IH, EMBEDDING, FAR, LABELS, W_HH, W_IH, embeddings, gate_rows
+from charlstm.network.weights import B_IH, EMBEDDING, LABELS, W_HH, W_IH, embeddings, freeze_end, gate_rows
 
 _LISTENING = 8
 """One in so many units of the first layer begins as a memory of the label."""
@@ -194,18 +194,7 @@ class CharLSTM(nn.Module):
     @torch.no_grad()
     def pin(self) -> None:
         """Reset the reserved feature and its weights, which weight decay has moved."""
-        if self._end_id is None:
-            return
-        last = self.config.embedding_size - 1
-        self.embedding.weight[:, last] = 0
-        self.embedding.weight[self._end_id, last] = 1
-        if self.labels is not None:
-            self.labels.weight[:, last] = 0
-        for layer in self.layers:
-            weights = layer.get_parameter(W_IH)[:, last]
-            weights.zero_()
-            for gate, sign in CELLS[self.config.cell].reset.items():
-                weights[self._rows(gate)] = sign * FAR
+        freeze_end(dict(self.named_parameters()), self.config, self._end_id)
 
     def _rows(self, gate: str) -> slice:
         return gate_rows(self.config.cell, gate, self.config.hidden_size)

@@ -126,16 +126,11 @@ class Stepper:
             self._hidden_size = w_hh.shape[1]
         self._output = weights[OUTPUT].T  # (LH, V)
         self._output_bias = weights[OUTPUT_BIAS]
-        self._paces: dict[int | None, blas.Pace] = {}
+        self._paces = blas.Paces(self.rehearsal)
 
     def pace(self, streams: int | None = None) -> blas.Pace | None:
         """Return what times and chooses the threads for steps of this many streams; None if there is no choice."""
-        library = blas.library() if isinstance(self._output, np.ndarray) else None
-        if library is None:
-            return None
-        if streams not in self._paces:
-            self._paces[streams] = blas.Pace(lambda seed: self.rehearsal(streams, seed), library, blas.cores())
-        return self._paces[streams]
+        return self._paces.of(streams) if isinstance(self._output, np.ndarray) else None
 
     def rehearsal(self, streams: int | None, seed: int) -> Callable[[], list[Array]]:
         """Return a function that computes the products of a step with random inputs."""

@@ -14,16 +14,14 @@ import numpy.typing as npt
 
 from charlstm.config import ModelConfig
 from charlstm.network import ngrams
-from charlstm.network.cells import CELLS
 from charlstm.network.ngrams import Alphabet
 from charlstm.network.weights import (
     EMBEDDING,
-    FAR,
     LABELS,
     OUTPUT,
     OUTPUT_BIAS,
     W_IH,
-    gate_rows,
+    freeze_end,
     of_layer,
 )
 
@@ -44,21 +42,18 @@ class Moved:
     """The ids of characters that the model did not know; their scores are those of ids that never come."""
 
 
-def move(
-    config: ModelConfig, weights: Mapping[str, npt.NDArray[Any]], old: Alphabet, new: Alphabet, opening: int
-) -> Moved:
+def move(config: ModelConfig, weights: Mapping[str, npt.NDArray[Any]], old: Alphabet, new: Alphabet) -> Moved:
     """Return a model's weights for another alphabet.
 
     A new character begins with the mean of the embeddings of the characters known before. If only the new alphabet has
     frames, `<start>` begins as what was read before a text until now, and one feature of the embedding is added to mark
-    the ends of documents, with the weights that `CharLSTM.pin` gives it.
+    the ends of documents.
 
     Args:
         config: the shape of the model.
         weights: as a checkpoint holds them.
         old: the model's alphabet.
         new: the alphabet of the new training; it has frames if the old one has.
-        opening: the id that the model has read before a text.
     """
     moved: Weights = {name: array for name, array in weights.items() if not name.startswith("ngrams.")}
     if ngrams.orders(config.ngrams):
@@ -68,7 +63,7 @@ def move(
     framing = new.end_id is not None and old.end_id is None
     codes = new.codes[: new.vocab_size].tolist()
     if framing:
-        place[ngrams.LAST_CODE] = opening
+        place[ngrams.LAST_CODE] = old.start_id  # what the model has read before a text
     rows = np.array([place.get(code, -1) for code in codes])
     known = rows >= 0
     characters = (written > ngrams.NOTHING) & (written < ngrams.LAST_CODE - 1)  # neither <unk> nor a frame
@@ -77,8 +72,7 @@ def move(
     moved[EMBEDDING][~known] = weights[EMBEDDING][characters].mean(0)
     moved[OUTPUT][~known], moved[OUTPUT_BIAS][~known] = 0, _NEVER
     if framing:
-        start = codes.index(ngrams.LAST_CODE)
-        moved[OUTPUT][start], moved[OUTPUT_BIAS][start] = 0, _NEVER
+        moved[OUTPUT][new.start_id], moved[OUTPUT_BIAS][new.start_id] = 0, _NEVER
         config, moved = _with_frames(config, moved, new)
     labels = moved.pop(LABELS, None)
     if new.labels:
@@ -100,12 +94,10 @@ def _with_frames(config: ModelConfig, weights: Weights, alphabet: Alphabet) -> t
     for name in (EMBEDDING, ngrams.DENSE):
         if name in weights:
             wider[name] = np.pad(weights[name], ((0, 0), (0, 1)))
-    wider[EMBEDDING][alphabet.end_id, size] = 1
     for number in range(config.num_layers):
         name = of_layer(number, W_IH)
         wider[name] = np.insert(weights[name], size, 0, axis=1)
-        for gate, sign in CELLS[config.cell].reset.items():
-            wider[name][gate_rows(config.cell, gate, config.hidden_size), size] = sign * FAR
+    freeze_end(wider, config, alphabet.end_id)
     return config, wider
 
 

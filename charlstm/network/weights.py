@@ -52,6 +52,24 @@ def gate_rows(cell: str, gate: str, hidden_size: int) -> slice:
     return slice(number * hidden_size, (number + 1) * hidden_size)
 
 
+def freeze_end(weights: Mapping[str, Any], config: ModelConfig, end_id: int | None) -> None:
+    """Set in place the feature that is 1 for `<end>` alone, the embedding's last, and its weights, which saturate the
+    gates; nothing if documents have no frames. The weights are of numpy or torch.
+    """
+    if end_id is None:
+        return
+    last = config.embedding_size - 1
+    weights[EMBEDDING][:, last] = 0
+    weights[EMBEDDING][end_id, last] = 1
+    if LABELS in weights:
+        weights[LABELS][:, last] = 0
+    for number in range(config.num_layers):
+        w_ih = weights[of_layer(number, W_IH)]
+        w_ih[:, last] = 0
+        for gate, sign in CELLS[config.cell].reset.items():
+            w_ih[gate_rows(config.cell, gate, config.hidden_size), last] = sign * FAR
+
+
 def embeddings(weights: Mapping[str, Any], alphabet: Alphabet) -> Any:
     """Return the vector of each id that is read, (V, E) or with labels (V + A, E): of numpy or torch, as they are."""
     embedding = weights[EMBEDDING]

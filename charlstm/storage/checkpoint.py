@@ -172,14 +172,12 @@ def save(path: Path, checkpoint: Checkpoint, *, keep: Path | None = None) -> Non
     # touches no memory.
     np.empty(_COPIES * sum(tensor.nbytes for tensor in tensors.values()) + headers.LEAST, np.uint8)
     data = safetensors.numpy.save(tensors, texts)
-    end = 8 + int.from_bytes(data[:8], "little")
-    if end - 8 > headers.most(len(data)):
+    if headers.end_of(data) - 8 > headers.most(len(data)):
         raise DataError(
             f"{path}: a vocabulary of {checkpoint.tokenizer.vocab_size:,} is too large for a network this small; "
             "give a larger --hidden-size, or --min-count 2"
         )
-    digest = headers.digest(headers.parsed(data[8:end]), memoryview(data)[end:])
-    durable.write(path, safetensors.numpy.save(tensors, texts | {"sha256": digest}), keep=keep)
+    durable.write(path, safetensors.numpy.save(tensors, texts | {"sha256": headers.digest_of(data)}), keep=keep)
 
 
 def load(path: Path) -> Checkpoint:
@@ -208,8 +206,7 @@ def load(path: Path) -> Checkpoint:
             checkpoint = _described(header)
             _require_tensors(checkpoint, header)
             data = begin + file.read(size - len(begin))
-            if headers.digest(header, memoryview(data)[len(begin) :]) != metadata.get("sha256"):
-                raise DataError("its SHA-256 does not match: it is damaged")
+            headers.require_digest(header, memoryview(data)[len(begin) :])
             checkpoint = dataclasses.replace(checkpoint, tensors=safetensors.numpy.load(data))
             _require_numbers(checkpoint)
         except headers.UNUSABLE as error:

@@ -74,6 +74,23 @@ def digest(header: dict[str, Any], body: memoryview) -> str:
     return sha256.hexdigest()
 
 
+def digest_of(data: bytes) -> str:
+    """Return the digest of a whole file, as `safetensors` has just written it."""
+    end = end_of(data)
+    return digest(parsed(data[8:end]), memoryview(data)[end:])
+
+
+def end_of(data: bytes) -> int:
+    """Return where the header of a file ends."""
+    return 8 + int.from_bytes(data[:8], "little")
+
+
+def require_digest(header: dict[str, Any], body: memoryview) -> None:
+    """Raise `DataError` if a file is not what was written."""
+    if digest(header, body) != header["__metadata__"].get("sha256"):
+        raise DataError("its SHA-256 does not match: it is damaged")
+
+
 _REQUIRED: Any = object()
 
 

@@ -112,8 +112,8 @@ class Base:
 
     def move(self, tokenizer: Tokenizer) -> Moved:
         """Return this model's weights for the vocabulary of the new run."""
-        old = self.loaded.tokenizer
-        return transfer.move(self.loaded.config.model, self.loaded.checkpoint.weights, old, tokenizer, old.start_id)
+        loaded = self.loaded
+        return transfer.move(loaded.config.model, loaded.checkpoint.weights, loaded.tokenizer, tokenizer)
 
     def weights(self, moved: Moved, corpus: Corpus) -> dict[str, npt.NDArray[Any]]:
         """Return the weights that the run begins with: what is new gets its share of the probability."""

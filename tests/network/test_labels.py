@@ -123,11 +123,11 @@ def test_another_alphabet_keeps_the_vectors_of_labels_by_their_names() -> None:
     model, _ = models({})
     weights = {name: weight.numpy() for name, weight in model.state_dict().items()}
     other = CharTokenizer("\nabcdefgh", framed=True).labelled({"a": 1, "z": 1, "x": 1})
-    moved = transfer.move(model.config, weights, LABELLED, other, LABELLED.start_id)
+    moved = transfer.move(model.config, weights, LABELLED, other)
     assert moved.weights[names.LABELS][0, :-1].all() and moved.weights[names.LABELS][0, -1] == 0
     assert np.array_equal(moved.weights[names.LABELS][1:], weights[names.LABELS][[0, 2]])
     for new, label in ((other, "z"), (CharTokenizer("\nabcdef", framed=True), None)):
-        moved = transfer.move(model.config, weights, LABELLED, new, LABELLED.start_id)
+        moved = transfer.move(model.config, weights, LABELLED, new)
         assert (names.LABELS in moved.weights) == bool(new.labels)
         expected, found = (
             Stepper(model.config, alphabet, each) for alphabet, each in ((LABELLED, weights), (new, moved.weights))
@@ -145,6 +145,6 @@ def test_labels_for_a_model_that_had_none() -> None:
     config = ModelConfig(hidden_size=16, embedding_size=6)
     plain = CharTokenizer("\nab")
     weights = {name: weight.numpy() for name, weight in CharLSTM(config, plain).state_dict().items()}
-    moved = transfer.move(config, weights, plain, LABELLED, plain.start_id)
+    moved = transfer.move(config, weights, plain, LABELLED)
     assert moved.weights[names.LABELS].shape == (3, 7) and not moved.weights[names.LABELS][:, -1].any()
     CharLSTM.from_weights(moved.config, LABELLED, moved.weights)

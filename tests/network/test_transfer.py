@@ -33,7 +33,7 @@ def arrays(model: CharLSTM) -> dict[str, np.ndarray]:
 
 
 def moved(model: CharLSTM, old: Tokenizer, new: Tokenizer) -> tuple[transfer.Moved, CharLSTM]:
-    result = transfer.move(model.config, arrays(model), old, new, old.start_id)
+    result = transfer.move(model.config, arrays(model), old, new)
     return result, CharLSTM.from_weights(result.config, new, result.weights)
 
 

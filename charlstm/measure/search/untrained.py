@@ -41,19 +41,15 @@ def weights(config: ModelConfig, alphabet: Alphabet, seed: int) -> dict[str, np.
     output[:] = _glorot(source, *output.shape)
     if alphabet.unknown_id is not None:
         embedding[alphabet.unknown_id] = 0
-    if alphabet.end_id is not None:
-        embedding[:, -1] = 0
-        embedding[alphabet.end_id, -1] = 1
     for number in range(config.num_layers):
         w_ih, w_hh, b_ih = (found[names.of_layer(number, name)] for name in (names.W_IH, names.W_HH, names.B_IH))
         for gate in cell.gates:
             rows = names.gate_rows(config.cell, gate, size)
             w_ih[rows] = _glorot(source, size, w_ih.shape[1])
             w_hh[rows] = _orthogonal(source, size)
-            if alphabet.end_id is not None:
-                w_ih[rows, config.embedding_size - 1] = names.FAR * cell.reset.get(gate, 0)
         if cell.keep_gate == "f":
             b_ih[names.gate_rows(config.cell, "f", size)] = 1
+    names.freeze_end(found, config, alphabet.end_id)
     return found
 
 

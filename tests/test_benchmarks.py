@@ -90,6 +90,16 @@ def test_compression(script: Script, text: str, tmp_path: Path) -> None:
     assert rows[-1].startswith("| charlstm, read again |")
 
 
+def test_records(script: Script, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n\n".join(f"This is paragraph {n} of a text that\nhas many." for n in range(200)))
+    script("records", "paragraphs", "a.txt", "training", "records", "--held-out=20")
+    rows = script("records", "code", "training", "records", "--model=shakespeare").splitlines()
+    assert rows[0].startswith("20 records of ")
+    assert rows[-1].startswith("| of it beside the records: header and index |")
+    script("records", "logs", "training", "records", "--lines=50", "--held-out=20")
+    assert {*json.loads((tmp_path / "records").read_text().splitlines()[0])} >= {"time", "level", "event"}
+
+
 def test_novel(script: Script, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("ada\nbob\n")
     written = [("ada", "end"), ("eve", "end"), ("eve", "length")]

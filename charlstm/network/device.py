@@ -6,6 +6,7 @@ import functools
 import math
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from charlstm.errors import UsageError
 from charlstm.network.threads import Item, adapted, chosen_by_user, fastest
 
 _DEFAULT_THREADS = torch.get_num_threads()
+_LOOK, _LOOKS = (32, 1024), 5  # rows and columns of a matrix product that shows how fast a precision is
 
 
 @dataclass(frozen=True)
@@ -175,3 +177,22 @@ def has_bf16(name: str) -> bool:
     except (AttributeError, RuntimeError):  # torch lacks these kernels, or the processor their instructions
         return False
     return True
+
+
+def bf16_pays(name: str) -> bool:
+    """Return whether bf16 may be faster than fp32 here, after a look at one matrix product in each.
+
+    On a processor without instructions for it, bf16 may be emulated, more slowly than fp32.
+    """
+    if name != "cpu":
+        return True
+    taken = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        rows, matrix = torch.ones(_LOOK[0], _LOOK[1], dtype=dtype), torch.ones(_LOOK[1], _LOOK[1], dtype=dtype)
+        each = []
+        for _ in range(_LOOKS):
+            began = time.perf_counter()
+            rows @ matrix
+            each.append(time.perf_counter() - began)
+        taken[dtype] = min(each)
+    return taken[torch.bfloat16] < taken[torch.float32]

@@ -12,6 +12,7 @@ from charlstm.measure import read
 from charlstm.network import weights
 from charlstm.network.device import (
     Device,
+    bf16_pays,
     choose,
     has_bf16,
     most_threads,
@@ -29,7 +30,6 @@ from charlstm.training.recipe import Choice
 from charlstm.training.state import Training
 
 _WARM_UP_STEPS = 2
-_CLEARLY = 1.5  # times as long as another precision takes: not worth timing
 _PROBE_SECONDS = 0.5
 _RESERVE = 0.03  # share of the time reserved for saving and sampling
 _SUSTAINED = 0.9  # of the speed measured at the start: laptops get hot
@@ -52,10 +52,14 @@ class Timed:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is ready to start."""
+    """A run that is ready to be planned."""
 
     training: Training
-    timed: Timed
+    corpus: Corpus
+    epochs: float
+    """Passes over the training text that it can read, about."""
+    most_epochs: float
+    """Passes after which it ends before its time."""
     choices: list[Choice]
     """What the recipe chose, and what the user set."""
     notes: list[str]
@@ -67,18 +71,16 @@ def prepare(
     given: Collection[str],
     corpus: Corpus,
     device_config: DeviceConfig,
-    began: float,
     group: Group = ALONE,
     known: float | None = None,
 ) -> Prepared:
-    """Measure the machine, choose the settings that the user left open, and plan the run.
+    """Measure the machine, and choose the settings that the user left open.
 
     Args:
         config: the settings, given or default.
         given: the names of the settings that the user set; these are not changed.
         corpus: the text.
         device_config: the requested processor.
-        began: `time.monotonic()` at the moment from which the run's time counts.
         group: the processes of the job; the first one's measurements apply to all.
         known: what a trained model that the run begins with knows of the text (`recipe.most_epochs`), whose shape is
             among `given`. None: the run begins from nothing.
@@ -107,9 +109,8 @@ def prepare(
     config, windows = recipe.window(config, given, length, epochs)
     config, tables = recipe.ngrams(config, given, length, epochs, known)
     config, dropouts = recipe.dropout(config, given, vocab_size, epochs, known)
-    training = training.adapted(config, corpus)
-    timed = make(training, corpus, config.train, device_config, began, most_epochs=most_epochs)
-    return Prepared(training, timed, [*sizes, *tables, *dropouts, *paces, *windows], notes)
+    choices = [*sizes, *tables, *dropouts, *paces, *windows]
+    return Prepared(training.adapted(config, corpus), corpus, epochs, most_epochs, choices, notes)
 
 
 def choose_device(
@@ -125,7 +126,7 @@ def choose_device(
     """
     name = choose(config)
     notes = []
-    precisions = ["bf16", "fp32"] if has_bf16(name) else ["fp32"]
+    precisions = ["bf16", "fp32"] if has_bf16(name) and group.agree(bf16_pays(name)) else ["fp32"]
     if config.precision != "auto":
         asked, note = precision(config.precision, name)
         precisions, notes = [asked], [note] if note else []
@@ -134,8 +135,6 @@ def choose_device(
     if precisions == ["fp32"] and limit is None:  # nothing depends on the speed
         return training, math.nan, notes
     probe = min(_PROBE_SECONDS, (limit or math.inf) / 60)
-    if len(precisions) > 1 and limit is not None:
-        precisions = training.group.agree(_worth_timing(training, name, precisions))
     timed: list[tuple[float, Device]] = []
     tried = limit is None or limit < _LEAST_TRIAL or group.size > 1
     while precisions:
@@ -152,24 +151,6 @@ def choose_device(
             precisions = ["fp32"]
     seconds, training.device = group.agree(min(timed, key=lambda pair: pair[0]))
     return training, seconds, notes
-
-
-def _worth_timing(training: Training, name: str, precisions: list[str]) -> list[str]:
-    """Return the precisions that may be the fastest, after a look at a step in each.
-
-    A processor without instructions for bf16 may emulate it, several times as slowly as it computes in fp32.
-    """
-    taken = {}
-    for each in precisions:
-        training.device = Device(name, each)
-        try:
-            training.rehearse()
-            began = time.perf_counter()
-            training.rehearse()
-        except RuntimeError:  # told where its time is measured
-            return precisions
-        taken[each] = time.perf_counter() - began
-    return [each for each in precisions if taken[each] <= _CLEARLY * min(taken.values())]
 
 
 def make(
@@ -204,7 +185,7 @@ def make(
     if config.time is None:
         steps = config.steps or math.ceil((config.epochs or 0) * training.batches.windows)
         return Timed(planned(steps, config.evaluations), Clock())
-    each = step_seconds(training, min(2.0, config.time / 50))
+    each = step_seconds(training, min(2.0, config.time / 100))
     speed = evaluation_speed(training, corpus, min(_PROBE_SECONDS, config.time / 60))
 
     def cost(ids: int) -> float:

@@ -58,10 +58,11 @@ def run(config: RunConfig, folder: Path) -> None:
     """Train a run, stop it in the middle, and note what comes of it."""
     corpus = corpora.load([NAME], (), config.text, None, cache=Cache(Path("cache")))
     given = {field.name for part in (config.model, config.train) for field in dataclasses.fields(part)}
-    prepared = plan.prepare(config, given, corpus, DeviceConfig(device="cpu", precision="fp32", threads=1), 0.0)
-    training = prepared.training
+    device = DeviceConfig(device="cpu", precision="fp32", threads=1)
+    training = plan.prepare(config, given, corpus, device).training
+    timed = plan.make(training, corpus, config.train, device, 0.0)
     kept = Run(folder)
-    *_, last = train(training, corpus, kept, prepared.plan, lambda: training.step >= STOPPED)
+    *_, last = train(training, corpus, kept, timed.plan, lambda: training.step >= STOPPED)
     assert isinstance(last, Finished)
     assert (last.step, last.reason) == (STOPPED, "stopped")
     loss, weights = _finished(kept, corpus)

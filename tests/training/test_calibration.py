@@ -18,6 +18,7 @@ def with_bf16(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
     """Have the processor say that it computes bf16, or that it does not."""
     for module in (plans, device):
         monkeypatch.setattr(module, "has_bf16", lambda _: there)
+    monkeypatch.setattr(plans, "bf16_pays", lambda _: True)
 
 
 def test_a_bf16_that_fails_falls_back_to_fp32(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +33,15 @@ def test_a_bf16_that_fails_falls_back_to_fp32(corpus: Corpus, monkeypatch: pytes
         training, _, notes = plans.choose_device(DeviceConfig(device="cpu", precision=precision), config(), corpus)
         assert training.device.precision == "fp32"
         assert notes == ["bf16 fails on this machine (could not create a primitive): computing in fp32"]
+
+
+def test_a_bf16_that_is_emulated_is_not_timed(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+    with_bf16(monkeypatch, True)
+    monkeypatch.setattr(plans, "bf16_pays", lambda _: False)
+    monkeypatch.setattr(plans, "step_seconds", lambda training, _: timed.append(training.device.precision) or 1.0)
+    plans.choose_device(DeviceConfig(device="cpu"), config(steps=None, time=5.0), corpus)
+    assert timed == ["fp32"]
 
 
 def test_plans(corpus: Corpus) -> None:

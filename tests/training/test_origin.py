@@ -193,10 +193,11 @@ def test_in_doubt_both_ways_are_tried(order: Order, monkeypatch: pytest.MonkeyPa
     """Whichever is better after a moment is taken, and begins anew."""
     monkeypatch.setattr(start, "_BARELY", 0.0)
     monkeypatch.setattr(start, "_OFTEN", 1e9)
-    for losses, origins in (([1.0, 2.0], 1), ([2.0, 1.0], 0)):
+    for losses, way in (([1.0, 2.0], "with base"), ([2.0, 1.0], "from nothing"), ([1.9, 2.0], "from nothing, which")):
+        origins = int(way == "with base")
         monkeypatch.setattr(start, "trial", lambda *_, losses=losses: losses.pop(0))
         ready = start.new(order, config(), GIVEN)
-        assert "this run begins " + ("with base" if origins else "from nothing") in ready.notes[0]
+        assert f"this run begins {way}" in ready.notes[0]
         assert len(ready.training.origin) == origins and ready.training.step == 0
 
 

@@ -25,7 +25,7 @@ LEVEL = 19
 
 def frames(lines: Sequence[bytes], dictionary: zstd.ZstdDict) -> int:
     """Return the bytes of all lines, each as a frame of its own, with as little beside the data as zstd allows."""
-    options = {
+    options: dict[int, int] = {
         zstd.CompressionParameter.compression_level: LEVEL,
         zstd.CompressionParameter.content_size_flag: 0,
         zstd.CompressionParameter.checksum_flag: 0,

@@ -131,15 +131,15 @@ def _label(model: "Model", label: str | None, seed: int) -> str | None:
 def _labels(model: "Model", label: str | None, config: SampleConfig) -> str:
     """Return which labels the texts have, in words; nothing if the model has none."""
     from charlstm.sample import next_seed
-    from charlstm.show.characters import one_line
+    from charlstm.show import voices
 
     if not model.labels:
         return ""
     assert config.seed is not None
     if label is not None or config.num_samples == 1:
-        return f", label {one_line(str(_label(model, label, config.seed)))}"
+        return f", label {voices.name(str(_label(model, label, config.seed)))}"
     shown = range(min(config.num_samples, _MOST_LABELS))
-    labels = [one_line(str(_label(model, None, next_seed(config.seed, number)))) for number in shown]
+    labels = [voices.name(str(_label(model, None, next_seed(config.seed, number)))) for number in shown]
     return f", labels {', '.join(labels)}" + (" ..." if config.num_samples > _MOST_LABELS else "")
 
 

@@ -76,6 +76,7 @@ def write(path: Path, coding: Coding) -> None:
     """Write the file that two parties share.
 
     Raises:
+        DataError: if the vocabulary is too large for the size of the network.
         InputOutputError: if it cannot be written.
     """
     values = {
@@ -90,7 +91,13 @@ def write(path: Path, coding: Coding) -> None:
     texts = {name: json.dumps(value, sort_keys=True) for name, value in values.items()}
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in coding.quantised.tensors().items()}
     digest = headers.digest_of(safetensors.numpy.save(tensors, texts))
-    durable.write(path, safetensors.numpy.save(tensors, texts | {"sha256": digest}))
+    data = safetensors.numpy.save(tensors, texts | {"sha256": digest})
+    if headers.end_of(data) - 8 > headers.most(len(data)):
+        raise DataError(
+            f"{path}: a vocabulary of {coding.tokenizer.vocab_size:,} is too large for a shared file of a network this "
+            "small; share the checkpoint itself"
+        )
+    durable.write(path, data)
 
 
 def _shared(header: dict[str, Any], data: bytes, begin: int) -> Coding:

@@ -108,8 +108,9 @@ def counted(names: Sequence[str], numbers: Numbers, config: TextConfig, text: st
     found = {name: count for name, count in zip(names, counts, strict=True) if count}
     if len(found) < 2:
         there = f"only the label {next(iter(found))!r:.60}" if found else "no label"
+        same = "every document has the same" if found else "no document has a text or a number as"
         remedy = (
-            f"every document has the same {config.label_field!r}; name another --label-field"
+            f"{same} {config.label_field!r}; name another --label-field"
             if config.label_from is None
             else f"name several {'files' if config.label_from == 'file' else 'folders'}, or a folder with them"
         )

@@ -83,6 +83,10 @@ def _planned(order: Order, prepared: Prepared) -> Ready:
 
 def _from(order: Order, base: Base, config: RunConfig, given: Collection[str]) -> Ready:
     """Return a new run that begins with a trained model."""
+    if base.loaded.path.resolve().parent == order.run.folder.resolve():
+        raise UsageError(
+            f"--from {base.name}: the run would overwrite the model that it begins with; give another --name"
+        )
     asked, config = config, base.settle(config, given)
     origin = base.origin  # now: a run that still trains may replace the file while the text is read
     corpus = order.load(config, inherited=base.inherited(characters=not config.train.drop_old_characters))

@@ -162,6 +162,11 @@ def test_what_contradicts_the_model_is_refused(order: Order, options, given: set
         start.new(order, options(), GIVEN | given)
 
 
+def test_the_run_cannot_take_the_place_of_its_base(order: Order) -> None:
+    with pytest.raises(UsageError, match="would overwrite the model that it begins with; give another --name"):
+        start.new(dataclasses.replace(order, run=Run(order.run.folder.parent / "base")), config(), GIVEN)
+
+
 @pytest.mark.parametrize("option", [{"keep": 0.1}, {"drop_old_characters": True}])
 def test_what_needs_a_model_is_refused_without_one(order: Order, option: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="it is about the model given with --from"):

@@ -1,6 +1,6 @@
 """Writes the runs that `test_old_checkpoints.py` reads: once for each version that changes what a checkpoint holds.
 
-    python -m tests.checkpoints.make tests/checkpoints/0.1.0
+    python -m tests.checkpoints.make tests/checkpoints/0.1.0-ngrams lstm-char-documents-ngrams gru-byte-ngrams
 
 Each folder has a run that was stopped in the middle (`last.safetensors`), the best weights until then, and what this
 version made of them (`expected.json`): later versions must come to the same.
@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import chdir
 from pathlib import Path
 
@@ -39,7 +39,7 @@ CPU = Device("cpu", "fp32")
 
 
 def configs() -> dict[str, RunConfig]:
-    """Return a configuration for each cell and tokenizer; every other one has documents."""
+    """Return a configuration for each cell and tokenizer, where every other one has documents; and two with n-grams."""
     found = {}
     for number, cell in enumerate(CELLS):
         for other, tokenizer in enumerate(("char", "byte")):
@@ -51,6 +51,10 @@ def configs() -> dict[str, RunConfig]:
                 ),
                 train=TrainConfig(steps=STEPS, batch_size=2, seq_length=16, evaluations=2, learning_rate=0.02),
             )
+    for framed, plain in (("lstm-char-documents", "lstm-char"), ("gru-byte", "gru-byte")):
+        model = dataclasses.replace(found[plain].model, ngrams=3, ngram_rows=64)
+        text = dataclasses.replace(found[plain].text, separator=r"\n" if framed.endswith("documents") else None)
+        found[f"{framed}-ngrams"] = dataclasses.replace(found[plain], model=model, text=text)
     return found
 
 
@@ -85,11 +89,12 @@ def _finished(kept: Run, corpus: Corpus) -> tuple[float, str]:
     training.restore(checkpoint)
     assert checkpoint.training is not None
     with tempfile.TemporaryDirectory() as folder:
-        *_, last = train(training, corpus, Run(Path(folder)), Plan(**checkpoint.training.plan))
+        ended = Run(Path(folder))
+        *_, last = train(training, corpus, ended, Plan.from_dict(checkpoint.training.plan))
         assert isinstance(last, Finished)
         assert last.best_step == STEPS
         assert last.best_loss is not None
-        return last.best_loss, digest(training.weights())
+        return last.best_loss, digest(load(ended.last).weights)
 
 
 def digest(weights: Mapping[str, np.ndarray]) -> str:
@@ -97,19 +102,20 @@ def digest(weights: Mapping[str, np.ndarray]) -> str:
     return hashlib.sha256(b"".join(weights[name].tobytes() for name in sorted(weights))).hexdigest()
 
 
-def main(root: Path) -> None:
-    """Write all runs below a new folder."""
+def main(root: Path, names: Collection[str]) -> None:
+    """Write runs below a folder, by default all."""
     root = root.resolve()
-    root.mkdir(parents=True)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as place, chdir(place):
         Path(NAME).write_text(text(), encoding="utf-8", newline="")
         for name, config in configs().items():
-            (root / name).mkdir()
+            if names and name not in names:
+                continue
+            (root / name).mkdir(parents=True)
             run(config, root / name)
             (root / name / "previous.safetensors").unlink()
     print(f"{sum(1 for _ in root.rglob('*.safetensors'))} checkpoints in {time.monotonic() - began:.1f} s")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

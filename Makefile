@@ -15,7 +15,7 @@ CORE := $$(taskset -cp $$$$ | sed 's/.*: //; s/[-,].*//')
 # Two processes, each with whole files of tests, because a file's tests share what they have trained.
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: demo test test-elsewhere test-avx2 test-one-core test-oldest torture lint data docs bench clean
+.PHONY: demo test test-elsewhere test-avx2 test-one-core test-oldest torture lint data docs page bench clean
 
 demo: data/python-docs.txt $(INSTALLED)
 	$(BIN)/charlstm train data/python-docs.txt --time 2m --force
@@ -53,12 +53,13 @@ $(OLDEST)/.installed: pyproject.toml .ci/oldest.py
 	touch $@
 
 torture: $(INSTALLED)
-	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability tests/compress tests/test_docs_inside.py
+	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability tests/compress tests/page tests/test_docs_inside.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python .ci/typescript.py
 
 data: data/python-docs.txt
 
@@ -68,6 +69,10 @@ data/python-docs.txt: data/make.py
 # The tables of docs/options.md.
 docs: $(INSTALLED)
 	$(BIN)/python docs/make.py
+
+# The pictures of the page in the README, which need Chromium.
+page: $(INSTALLED)
+	$(BIN)/python docs/screenshots.py
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/throughput.py

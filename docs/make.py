@@ -13,6 +13,7 @@ import click
 
 from charlstm.cli import cli
 from charlstm.cli.kinds import SettingOption
+from charlstm.cli.tree import leaves
 from charlstm.config import Limits
 
 PAGE = Path(__file__).parent / "options.md"
@@ -31,7 +32,7 @@ def page(text: str) -> str:
 def tables() -> Iterator[str]:
     """Yield the lines of every command's section, in the order of `charlstm --help`."""
     contexts = [
-        click.Context(command, info_name=name, **command.context_settings) for name, command in cli.commands.items()
+        click.Context(command, info_name=name, **command.context_settings) for name, command in leaves(cli).items()
     ]
     shared = set.intersection(*(set(map(name_of, options(context))) for context in contexts))
     yield from ("## Every command", "", *HEAD)

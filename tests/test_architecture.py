@@ -11,6 +11,7 @@ import pytest
 
 import charlstm
 from charlstm.cli import cli
+from charlstm.cli.tree import leaves
 
 PACKAGE = Path(charlstm.__file__).parent
 
@@ -162,7 +163,9 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in sorted(cli.commands))])
+@pytest.mark.parametrize(
+    "command", [(), *((name,) for name in sorted(cli.commands)), *(tuple(name.split()) for name in sorted(leaves(cli)))]
+)
 def test_help_does_not_import_torch(command: tuple[str, ...]) -> None:
     loaded = modules_after(f"from charlstm.cli import run\nassert run({[*command, '--help']!r}) == 0")
     assert not loaded & {"torch", "numpy", "rich", "tqdm", "safetensors"}
@@ -179,9 +182,9 @@ def test_info_does_not_import_torch(trained: Path) -> None:
     assert "torch" not in modules_after(f"from charlstm.cli import run\nassert run(['info', {str(trained)!r}]) == 0")
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+@pytest.mark.parametrize("name", sorted(leaves(cli)))
 def test_every_command_and_option_has_help(name: str) -> None:
-    command = cli.commands[name]
+    command = leaves(cli)[name]
     assert command.help
     for parameter in command.params:
         if isinstance(parameter, click.Option):
@@ -194,5 +197,5 @@ def test_every_command_and_option_has_help(name: str) -> None:
 
 def test_readme_names_every_command() -> None:
     readme = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
-    for name in cli.commands:
+    for name in leaves(cli):
         assert f"charlstm {name}" in readme

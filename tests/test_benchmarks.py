@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,14 @@ def test_saving(script: Script, tmp_path: Path) -> None:
 
 def test_startup(script: Script) -> None:
     assert script("startup", "--rounds=1").count(" s ") == 3
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node here")
+def test_engine(script: Script, trained: Path) -> None:
+    printed = script("engine", f"--model={trained}", "--length=40", "--rounds=1")
+    assert re.findall(r"^(\w+) +[\d,.]+ (\S+)", printed, re.M) == [
+        (way, unit) for unit in ("characters/s", "s") for way in ("WebAssembly", "JavaScript")
+    ]
 
 
 def test_compression(script: Script, text: str, tmp_path: Path) -> None:
@@ -194,6 +203,17 @@ def test_sampling(script: Script, checkout: Callable[[int], Path]) -> None:
 def in_this_process(arguments: Sequence[str]) -> None:
     with contextlib.redirect_stderr(io.StringIO()):
         assert cli.run(arguments) == 0
+
+
+@pytest.mark.browser
+def test_page(script: Script) -> None:
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        assert "no chromium here" in script("page", code=1)
+        return
+    told = script("page", "--rounds=1", "--length=100", "--seconds=0.5", "--larger=2x16")
+    assert told.count("are no weights") == 2
+    for what in ("load to first character", "WebAssembly", "JavaScript", "drawn live", "95 % of frames within"):
+        assert what in told
 
 
 def test_busy(script: Script, trained: Path) -> None:

@@ -25,6 +25,7 @@ import pytest
 
 from charlstm.cli import cli, run
 from charlstm.cli.kinds import key, refusal
+from charlstm.cli.tree import leaves
 from charlstm.errors import CharLSTMError, DataError, InputOutputError, UsageError
 from charlstm.network import cells
 from tests.conftest import Command
@@ -107,7 +108,7 @@ def test_the_page_of_options_is_up_to_date(script: ModuleType) -> None:
 def test_the_page_of_options_has_every_option_with_its_help() -> None:
     sections = re.split(r"^## ", read("docs/options.md"), flags=re.MULTILINE)
     by_name = {section.partition("\n")[0]: section for section in sections}
-    for name, command in cli.commands.items():
+    for name, command in leaves(cli).items():
         for option in command.params:
             if isinstance(option, click.Option) and not option.hidden:
                 rows = [row for row in (by_name["Every command"] + by_name[name]).splitlines() if row[0:1] == "|"]
@@ -166,7 +167,8 @@ NAMES = {
     "charlstm score",
     "charlstm compress",
     "charlstm decompress",
-}  # mentions of a command, which needs a text
+    "charlstm export page",
+}  # mentions of a command, which needs a text or writes a file
 SEARCH = "charlstm inspect shakespeare docs/passage.txt --units"
 """Takes a minute; tests/test_docs_inside.py runs it, and looks at what it finds."""
 PLACES = {
@@ -423,7 +425,7 @@ def test_the_pages_have_every_exit_code() -> None:
 
 
 def test_every_command_with_json_has_a_section() -> None:
-    for name, command in cli.commands.items():
+    for name, command in leaves(cli).items():
         if any("--json" in parameter.opts for parameter in command.params):
             assert documented(f"charlstm {name}")
             assert name in JSON

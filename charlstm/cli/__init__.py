@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import click
 
 from charlstm import __version__
-from charlstm.cli import interrupts, memory, origins
+from charlstm.cli import interrupts, memory, origins, tree
 from charlstm.cli.cache import cache
 from charlstm.cli.compress import compress
 from charlstm.cli.decompress import decompress
 from charlstm.cli.eval import evaluate
+from charlstm.cli.export import export
 from charlstm.cli.info import info
 from charlstm.cli.inspect import inspect
 from charlstm.cli.interrupts import INTERRUPTED
@@ -42,9 +43,10 @@ def cli() -> None:
     """
 
 
-for command in (train, sample, evaluate, score, reach, probe, inspect, compress, decompress, info, cache):
-    origins.name_variables(command)
+for command in (train, sample, evaluate, score, reach, probe, inspect, compress, decompress, export, info, cache):
     cli.add_command(command)
+for name, command in tree.leaves(cli).items():
+    origins.name_variables(name, command)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,29 +1,29 @@
 """`charlstm inspect`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from charlstm.cli import opening
+from charlstm.cli import opening, writing
 from charlstm.cli.options import HELP, cached, common, open_cache
 from charlstm.cli.passages import Wanted
-from charlstm.errors import InputOutputError, UsageError, os_reason
+from charlstm.errors import UsageError
 from charlstm.network import blas
 
 if TYPE_CHECKING:
     from charlstm.cli.views import Asked
     from charlstm.storage.loaded import Loaded
 
-_VIEWS = ("overview", "heat_map", "units", "ledger", "back", "cost")
+_VIEWS = ("overview", "heat_map", "units", "ledger", "back", "cost", "html")
 _TAKES = {
     "": {"layer", "unit", "show", "begin", "length", "svg", "text", "encoding"},
     "overview": {"layer", "begin", "length", "svg", "text", "encoding"},
     "heat_map": {"layer", "show", "begin", "length", "svg", "text", "encoding"},
-    "units": {"follow", "length", "svg", "text", "encoding"},
+    "units": {"follow", "length", "svg", "html", "text", "encoding"},
     "ledger": {"layer", "unit", "begin", "length", "at", "svg", "text", "encoding"},
     "back": {"begin", "length", "at", "svg", "text", "encoding"},
     "cost": set(),
+    "html": {"follow", "length", "text", "encoding"},
 }
 """Which options each view uses; any other one would be ignored."""
 
@@ -63,7 +63,7 @@ _TAKES = {
     "--follow",
     metavar="NAME=REGEX",
     multiple=True,
-    help="With --units: also look for units that are active inside what the regular expression matches.",
+    help="With --units or --html: also look for units that are active inside what the regular expression matches.",
 )
 @click.option("--ledger", is_flag=True, help="Show what each character put into the unit, as far as it is still there.")
 @click.option("--back", is_flag=True, help="Show which characters the prediction of one of them depended on.")
@@ -76,6 +76,9 @@ _TAKES = {
 )
 @click.option("--cost", is_flag=True, help="Show what a character costs: multiplications, bytes, time and energy.")
 @click.option("--svg", metavar="FILE", help="Also write the picture to this file.")
+@click.option(
+    "--html", metavar="FILE", help="Write a page with the model, the text and what --units finds in it to this file."
+)
 @click.option(
     "--encoding", default=None, help="Encoding of TEXT, if the model reads characters.  [default: the training text's]"
 )
@@ -99,7 +102,8 @@ def inspect(
 
     The text is coloured by one unit, after each character was read: blue is -1, red is +1 (gates: white 0, green 1).
     Without colours, a row of digits shows the same. The bars below are the surprise of each character in bits.
-    --overview, --heat-map, --units, --ledger, --back and --cost show something else instead, one at a time.
+    --overview, --heat-map, --units, --ledger, --back and --cost show something else instead, one at a time. --html
+    writes a page for a browser instead, or besides with --units.
     """
     given = {name for name, value in values.items() if value is not None and value is not False}
     given |= {name for name, value in {"follow": follow, "encoding": encoding}.items() if value}
@@ -109,7 +113,8 @@ def inspect(
         raise UsageError("TEXT and --text exclude each other: give one of them")
     opening.require_text(text)
     following = _followed(follow)
-    _require_writable(values["svg"])
+    writing.require_replaceable("--svg", values["svg"], writing.PICTURE)
+    writing.require_replaceable("--html", values["html"], writing.PAGE)
 
     blas.load_numpy()
     from charlstm import api
@@ -129,6 +134,7 @@ def inspect(
         at=values["at"],
         follow=following,
         svg=values["svg"],
+        html=values["html"],
         as_json=as_json,
     )
     _require(loaded, asked)
@@ -138,17 +144,20 @@ def inspect(
 def _view(given: set[str], *, typed: bool, as_json: bool) -> str:
     """Return the view that was asked for; raises `UsageError` for a second one, and for what would be ignored."""
     asked = [view for view in _VIEWS if view in given]
+    if asked == ["units", "html"]:
+        asked.remove("html")
     if len(asked) > 1:
         raise UsageError(f"{_option(asked[0])} and {_option(asked[1])} exclude each other: give one of them")
     view = asked[0] if asked else ""
     shown = _option(view) if view else "a coloured passage"
-    for name in sorted(given - set(_VIEWS) - _TAKES[view]):
+    for name in sorted(given - set(asked) - {view} - _TAKES[view]):
         named = "TEXT" if name == "text" and not typed else _option(name)
         users = [_option(each) for each in _VIEWS if name in _TAKES[each]]
         remedy = f"give it with {' or '.join(users)}, or leave it out" if name not in _TAKES[""] else "leave it out"
         raise UsageError(f"{named}: {shown} does not use it; {remedy}")
-    if as_json and "svg" in given:
-        raise UsageError("--svg and --json exclude each other: give one of them")
+    for name in ("svg", "html"):
+        if as_json and name in given:
+            raise UsageError(f"{_option(name)} and --json exclude each other: give one of them")
     return view
 
 
@@ -175,30 +184,6 @@ def _followed(follow: tuple[str, ...]) -> dict[str, str]:
             raise UsageError(f"--follow {each!r}: there is another {name!r}; give each a name of its own")
         found[name] = pattern
     return found
-
-
-def _require_writable(svg: str | None) -> None:
-    """Raise an error if no file of this name can be written, or something else than a picture would be lost."""
-    if svg is None:
-        return
-    path = Path(svg)
-    if not path.name or path.is_dir() or svg == "-":
-        raise UsageError(f"--svg {svg!r}: not the name of a file; give one, such as picture.svg")
-    if not path.parent.is_dir():
-        raise InputOutputError(f"--svg {svg}: {path.parent} is no folder; make it, or choose another file")
-    if path.is_symlink() or (path.exists() and not _is_picture(path)):
-        raise UsageError(f"--svg {svg}: this file is there and is no picture; choose another name, or remove it")
-
-
-def _is_picture(path: Path) -> bool:
-    """Return whether a file is an SVG file, or empty."""
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(4) in {b"<svg", b""}
-    except OSError as error:
-        raise InputOutputError(f"--svg {path}: cannot be read ({os_reason(error)}); choose another file") from None
 
 
 def _require(loaded: "Loaded", asked: "Asked") -> None:

@@ -6,13 +6,13 @@ import functools
 import json
 import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from charlstm.cli import memory, origins
+from charlstm.cli import memory, origins, tree
 from charlstm.cli.kinds import SettingOption, defaults, key, refusal, size, time
 from charlstm.config import CACHE_LIMIT, Settings, field_type, flag
 from charlstm.errors import CharLSTMError, InputOutputError, OutOfMemoryError, UsageError, os_reason
@@ -149,8 +149,10 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
     """
     if path is None:
         return
-    commands = ctx.parent.command.commands if ctx.parent and isinstance(ctx.parent.command, click.Group) else {}
-    for name, table in _tables(path).items():
+    root = ctx.find_root().command
+    assert isinstance(root, click.Group)
+    commands = {name.replace(" ", "."): leaf for name, leaf in tree.leaves(root).items()}
+    for name, table in _by_command(_tables(path), root):
         if name not in commands or not isinstance(table, dict):
             raise UsageError(f"{path}: {name!r} is not one of the tables {', '.join(f'[{n}]' for n in commands)}")
         known = {key(parameter): parameter for parameter in commands[name].params}
@@ -168,9 +170,18 @@ def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) 
             if reason := refusal(parameter, value):
                 raise UsageError(f"{path}: [{name}] {spelled} = {_toml(value)}: {reason}")
             values[parameter.name or ""] = defaults(parameter, value)
-        if name == ctx.info_name:
+        if name.replace(".", " ") == tree.name_of(ctx):
             ctx.default_map = values
             ctx.meta[origins.FILE] = path
+
+
+def _by_command(tables: dict[str, Any], root: click.Group) -> Iterator[tuple[str, Any]]:
+    """Yield the tables of a file with the names of their commands: those in [export] belong to `export page`."""
+    for name, table in tables.items():
+        if isinstance(root.commands.get(name), click.Group) and isinstance(table, dict):
+            yield from ((f"{name}.{inner}", values) for inner, values in table.items())
+        else:
+            yield name, table
 
 
 def _tables(path: Path) -> dict[str, Any]:

@@ -17,14 +17,14 @@ FILE = "charlstm.config"
 """The key in a context's `meta` under which the file given with --config is stored."""
 
 
-def name_variables(command: click.Command) -> None:
+def name_variables(name: str, command: click.Command) -> None:
     """Give each option of a command the variable with its name: CHARLSTM_TRAIN_VAL for --val of train.
 
     By default, click uses the name of the function's parameter, which users do not know.
     """
     for option in command.params:
         if isinstance(option, click.Option):
-            own = f"CHARLSTM_{command.name}_{kinds.key(option)}".upper()
+            own = f"CHARLSTM_{name.replace(' ', '_')}_{kinds.key(option)}".upper()
             others = [option.envvar] if isinstance(option.envvar, str) else list(option.envvar or ())
             option.envvar = [own, *others]
 

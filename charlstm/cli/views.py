@@ -2,14 +2,14 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from charlstm import inspect as inner
-from charlstm.cli import pictures
+from charlstm.cli import pages, pictures
 from charlstm.cli.passages import Piece, Wanted
 from charlstm.errors import UsageError
 from charlstm.measure.inside import ledger as ledgers
@@ -49,6 +49,7 @@ class Asked:
     at: int | None
     follow: dict[str, str]
     svg: str | None
+    html: str | None
     as_json: bool
 
 
@@ -172,20 +173,30 @@ def lookback(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
 def units(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
     """Search all units for what they follow."""
     piece = _piece(loaded, asked, cache, _SEARCHED)
-    text = searches.searchable(loaded, piece.ids.astype(np.uint32))
-    if len(text.ids) < len(piece.ids):
-        terminal.warn(f"only the first {len(text.text):,} characters are searched: there is no room for more in memory")
-    labels = labelling.labels(text.text, asked.follow, text.begins)
-    searches.require(labels, asked.follow, len(text.text))
-    with terminal.bar("searching") as report:
-        found = searches.search(loaded, text.ids, labels, report)
+    found, examples = _search(loaded, asked, piece)
     if asked.as_json:
         terminal.Output().json(findings.findings_row(found))
         return
     canvas = _canvas(asked)
-    findings.findings(canvas, found, {one: _example(loaded, text, one) for one in found.found})
+    findings.findings(canvas, found, examples)
     cut = signals.cut(loaded.tokenizer, piece.ids, piece.text)
     pictures.finish(canvas, asked.view, asked.svg, pictures.unknown(cut.characters, cut.known))
+    if asked.html is not None:
+        _write_page(loaded, asked.html, piece, cache, pages.found(found, examples))
+
+
+def page(loaded: "Loaded", asked: Asked, cache: "Cache") -> None:
+    """Write a page with the text, and with what a search of all units finds if the text is long enough for that."""
+    assert asked.html is not None
+    piece = _piece(loaded, asked, cache, _SEARCHED)
+    searched = None
+    if piece.length >= searches.LEAST:
+        searched = pages.found(*_search(loaded, asked, piece))
+    else:
+        terminal.warn(
+            f"units are not searched: the text has {piece.length:,} characters, and a search needs {searches.LEAST:,}"
+        )
+    _write_page(loaded, asked.html, piece, cache, searched)
 
 
 def cost(loaded: "Loaded", *, as_json: bool) -> None:
@@ -208,8 +219,34 @@ SHOWN: dict[str, Callable[["Loaded", Asked, "Cache"], None]] = {
     "units": units,
     "ledger": ledger,
     "back": lookback,
+    "html": page,
 }
 """The views by the names of their options."""
+
+
+def _search(loaded: "Loaded", asked: Asked, piece: Piece) -> "tuple[searches.Search, dict[Found, findings.Example]]":
+    """Return what a search of all units finds in a piece of text, with examples."""
+    text = searches.searchable(loaded, piece.ids.astype(np.uint32))
+    if len(text.ids) < len(piece.ids):
+        terminal.warn(f"only the first {len(text.text):,} characters are searched: there is no room for more in memory")
+    labels = labelling.labels(text.text, asked.follow, text.begins)
+    searches.require(labels, asked.follow, len(text.text))
+    with terminal.bar("searching") as report:
+        found = searches.search(loaded, text.ids, labels, report)
+    return found, {one: _example(loaded, text, one) for one in found.found}
+
+
+def _write_page(
+    loaded: "Loaded", file: str, piece: Piece, cache: "Cache", searched: "Mapping[str, object] | None"
+) -> None:
+    """Write a page that opens with the beginning of a piece of text, or of its first document."""
+    characters = signals.cut(loaded.tokenizer, piece.ids, piece.text).characters[piece.begin :]
+    document = list(itertools.takewhile(lambda each: each != END, characters))[: pages.MOST]
+    if len(document) < piece.length - characters.count(END):
+        terminal.warn(f"the page has only the first {len(document):,} characters of the text")
+    text = "".join(document)
+    pages.compared(loaded, text, cache)
+    pages.write_option("--html", file, pages.made(loaded, pages.Passage(text, searched))[1])
 
 
 def _main_signal(loaded: "Loaded") -> str:

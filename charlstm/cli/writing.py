@@ -1,14 +1,58 @@
-"""What `compress` and `decompress` share: where bytes come from, where they go, and what is said on the way."""
+"""What commands that write files share: where bytes come from, where they go, and what is said on the way."""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from charlstm.errors import InputOutputError, UsageError, os_reason
 
 SUFFIX = ".clz"
 STDOUT = "-"
+_HEAD = 1 << 12  # bytes in which a file says what it is
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file must be to be replaced by another one."""
+
+    name: str
+    example: str
+    begins: bytes
+    has: bytes = b""
+    """What is near its beginning too."""
+
+    def fits(self, head: bytes) -> bool:
+        """Return whether a file that begins like this is of this kind, or empty."""
+        return not head or (head.startswith(self.begins) and self.has in head)
+
+
+PICTURE = Kind("picture", "picture.svg", b"<svg")
+PAGE = Kind("page of charlstm", "page.html", b"<!doctype html>", b'<meta name="generator" content="charlstm ')
+
+
+def require_replaceable(option: str, file: str | None, kind: Kind) -> None:
+    """Raise an error if no file of this name can be written, or something of another kind would be lost."""
+    if file is None:
+        return
+    path = Path(file)
+    if not path.name or path.is_dir() or file == STDOUT:
+        raise UsageError(f"{option} {file!r}: not the name of a file; give one, such as {kind.example}")
+    if not path.parent.is_dir():
+        raise InputOutputError(f"{option} {file}: {path.parent} is no folder; make it, or choose another file")
+    if path.is_symlink() or (path.exists() and not (path.is_file() and kind.fits(_head(option, path)))):
+        raise UsageError(
+            f"{option} {file}: this file is there and is no {kind.name}; choose another name, or remove it"
+        )
+
+
+def _head(option: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD)
+    except OSError as error:
+        raise InputOutputError(f"{option} {path}: cannot be read ({os_reason(error)}); choose another file") from None
 
 
 def target(source: str, output: str | None, by_default: str, *, force: bool, text: bool = False) -> str:
@@ -30,7 +74,9 @@ def target(source: str, output: str | None, by_default: str, *, force: bool, tex
         raise UsageError("--output '': name a file, or - for standard output")
     if name == STDOUT:
         if not text and sys.stdout is not None and sys.stdout.isatty():
-            raise UsageError("standard output is a terminal, and the result is not text; redirect it, or give --output")
+            raise UsageError(
+                "standard output is a terminal, and the result is not for reading; redirect it, or give --output"
+            )
         return name
     path = Path(name)
     with contextlib.suppress(OSError):

@@ -47,11 +47,19 @@ def opened(name: str | None, root: Path = runs.ROOT) -> Coding:
                 return _shared(header, begin + file.read(size - len(begin)), len(begin))
             except headers.UNUSABLE as error:
                 raise DataError(f"{path}: not a usable model ({error}); use another copy") from None
-    opening = loaded.load(name, root)
+    return of(loaded.load(name, root))
+
+
+def of(opening: loaded.Loaded) -> Coding:
+    """Return the model of an opened checkpoint, in integers.
+
+    Raises:
+        DataError: if its weights are not numbers, or too large for exact arithmetic.
+    """
     config = opening.config
     quantised = Quantised.from_checkpoint(config.model, opening.tokenizer, opening.checkpoint.weights)
     separator = config.text.between if opening.tokenizer.framed else ""
-    return Coding(quantised, opening.tokenizer, separator, _name(path))
+    return Coding(quantised, opening.tokenizer, separator, _name(opening.path))
 
 
 def finder(name: str | None, root: Path = runs.ROOT) -> Any:

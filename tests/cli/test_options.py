@@ -9,6 +9,7 @@ import pytest
 
 from charlstm.cli import cli
 from charlstm.cli.kinds import key, refusal
+from charlstm.cli.tree import leaves
 from tests.conftest import Command
 
 
@@ -19,7 +20,7 @@ def one_line(err: str) -> str:
 
 
 def parameters(command: str) -> dict[str, click.Parameter]:
-    return {key(parameter): parameter for parameter in cli.commands[command].params}
+    return {key(parameter): parameter for parameter in leaves(cli)[command].params}
 
 
 WRONG = [
@@ -69,6 +70,10 @@ WRONG = [
     ("[train.more]\nx = 1", "[train] has no option 'more'"),
     ("[trian]\nx = 1", "'trian' is not one of the tables [train], [sample], [eval]"),
     ("train = 1", "'train' is not one of the tables"),
+    ("[export.page]\nforce = 1", "[export.page] force = 1: must be true or false"),
+    ("[export]\nforce = true", "'export.force' is not one of the tables [train], [sample], [eval]"),
+    ("[export.poster]\nforce = true", "'export.poster' is not one of the tables [train], [sample], [eval]"),
+    ("export = 1", "'export' is not one of the tables"),
     ("a = " + "[" * 100_000, "not valid TOML"),
     ("\x00", "not valid TOML"),
     ("a = 1 # " + "x" * 2_000_000, "longer than 1 MB"),
@@ -85,7 +90,7 @@ def test_a_value_of_a_wrong_type_in_a_file(charlstm: Command, toml: str, words: 
     assert words in message
 
 
-@pytest.mark.parametrize("command", sorted(cli.commands))
+@pytest.mark.parametrize("command", sorted(leaves(cli)))
 def test_no_option_takes_a_value_of_another_type(command: str) -> None:
     values = (True, 1, 1.5, "\x01", [[]], {}, datetime.time(12))
     kinds = ({bool}, {int}, {int, float}, {str}, set())  # nothing: no choice is \x01, and neither is a duration

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charlstm.cli import cli, run
+from charlstm.cli.tree import leaves
 from tests.reliability.conftest import times
 
 pytestmark = pytest.mark.slow
@@ -17,7 +18,7 @@ CONTROLS = {*map(chr, range(32)), *map(chr, range(127, 160)), "\u202e", "\u2066"
 OPTIONS = sorted(
     {
         (name, option.opts[0])
-        for name, command in cli.commands.items()
+        for name, command in leaves(cli).items()
         for option in command.params
         # These may last, wait for someone, or delete something.
         if option.opts[0].startswith("--") and option.opts[0] not in {"--interactive", "--clear", "--debug"}
@@ -48,7 +49,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def command(name: str, *arguments: str) -> str:
         capsys.readouterr()
         # Whatever the value is, the file is not there, or the last option is wrong: nothing more is done than to look.
-        code = run([name, *arguments, *NOTHING.get(name, ["nothing-of-this-name"])])
+        code = run([*name.split(), *arguments, *NOTHING.get(name, ["nothing-of-this-name"])])
         _, err = capsys.readouterr()
         assert code in {2, 65, 74}, (code, err)
         assert err.count("\n") == 1, err
@@ -71,7 +72,7 @@ def test_any_value_of_any_option(refused: Refused, option: tuple[str, str], valu
 @given(st.sampled_from(OPTIONS), values)
 def test_any_value_of_any_variable(refused: Refused, option: tuple[str, str], value: str) -> None:
     command, name = option
-    variable = f"CHARLSTM_{command}_{name[2:]}".upper().replace("-", "_")
+    variable = f"CHARLSTM_{command}_{name[2:]}".upper().translate(str.maketrans("- ", "__"))
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv(variable, value)
         refused(command)
@@ -99,7 +100,9 @@ tomls = st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | st.dicti
 @given(st.sampled_from(OPTIONS), tomls)
 def test_any_value_in_a_file(refused: Refused, option: tuple[str, str], value: object) -> None:
     command, name = option
-    Path("c.toml").write_text(f"[{command}]\n{name[2:]} = {toml(value)}\n", encoding="utf-8", newline="")
+    Path("c.toml").write_text(
+        f"[{command.replace(' ', '.')}]\n{name[2:]} = {toml(value)}\n", encoding="utf-8", newline=""
+    )
     err = refused(command, "--config=c.toml")
     if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(it, (list, dict)) for it in value)):
         assert err.startswith("error: c.toml: ")

@@ -93,6 +93,7 @@ def write(path: Path, coding: Coding) -> None:
         "model": coding.quantised.config.to_dict(),
         "tokenizer": coding.tokenizer.kind,
         "vocabulary": coding.tokenizer.vocabulary,
+        "labels": coding.tokenizer.counts_by_label,
         "separator": coding.separator,
         "name": coding.name,
     }
@@ -112,6 +113,7 @@ def _shared(header: dict[str, Any], data: bytes, begin: int) -> Coding:
     """Return the model in a shared file; raises DataError, or what a value that makes no sense raises."""
     metadata = header["__metadata__"]
     values = {name: json.loads(metadata[name], object_pairs_hook=headers.unique) for name in _ENTRIES}
+    labels = json.loads(metadata.get("labels", "{}"), object_pairs_hook=headers.unique)
     if values["arithmetic"] != ARITHMETIC:
         raise DataError(f"arithmetic {values['arithmetic']!r:.20}, this version has {ARITHMETIC}; update charlstm")
     tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
@@ -122,7 +124,9 @@ def _shared(header: dict[str, Any], data: bytes, begin: int) -> Coding:
     vocabulary, separator, name = values["vocabulary"], values["separator"], values["name"]
     if not isinstance(vocabulary, list) or not isinstance(separator, str) or not isinstance(name, str):
         raise DataError("its vocabulary, separator or name is invalid")
-    tokenizer = tokenizers.from_vocabulary(values["tokenizer"], vocabulary)
+    if not headers.ENTRIES["labels"].fits(labels):
+        raise DataError("its labels are invalid")
+    tokenizer = tokenizers.from_vocabulary(values["tokenizer"], vocabulary, labels)
     config = ModelConfig.from_dict(values["model"])
     quantised = Quantised.of_tensors(config, tokenizer, safetensors.numpy.load(data))
     return Coding(quantised, tokenizer, separator if tokenizer.framed else "", name)

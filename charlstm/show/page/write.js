@@ -11,7 +11,7 @@ import { Sheet } from "./sheet.js";
 /** @typedef {import("./passage.js").Piece} Piece */
 
 /** Characters per second. @type {Record<string, number>} */
-const PACES = { slow: 6, reading: 24, fast: Infinity };
+const PACES = { slow: 6, reading: 24, quick: 80, fast: Infinity };
 const TOLD_EVERY = 200; // ms
 const SEEDS = BigInt(2) ** BigInt(63);
 const WHY = {

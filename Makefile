@@ -53,7 +53,7 @@ $(OLDEST)/.installed: pyproject.toml .ci/oldest.py
 	touch $@
 
 torture: $(INSTALLED)
-	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability tests/compress tests/page tests/test_docs_inside.py
+	CHARLSTM_TORTURE=1 $(BIN)/python -m pytest tests/reliability tests/compress tests/page tests/measure/test_lines.py tests/test_docs_inside.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

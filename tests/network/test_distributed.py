@@ -114,6 +114,29 @@ def test_more_processes_train_the_same_model_step_by_step(folder: Path, options:
 
 
 @pytest.mark.slow
+def test_several_processes_begin_with_the_same_model(folder: Path) -> None:
+    (folder / "other.txt").write_text((folder / "text.txt").read_text("utf-8").replace("e", "é"), "utf-8")
+    train(folder, 1, "text.txt", *OPTIONS, *NGRAMS, "--steps=60", "--name=base")
+    for name, processes in (("one", 1), ("many", 2)):
+        train(
+            folder,
+            processes,
+            "other.txt",
+            "--from=base",
+            *OPTIONS[3:],
+            "--steps=6",
+            "--evaluations=6",
+            f"--name={name}",
+        )
+    one, many = rows(folder, "one"), rows(folder, "many")
+    for column in ("train_loss", "val_loss", "characters"):
+        assert [row[column] for row in many] == pytest.approx([row[column] for row in one], abs=1e-4)
+    for name in ("one", "many"):
+        last = checkpoints.load(folder / "checkpoints" / name / "last.safetensors")
+        assert [each.name for each in last.origin] == ["base"]
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(folder: Path) -> None:
     for name, first, second in (("one", 1, 1), ("more", 1, 3), ("fewer", 2, 1)):
         train(folder, first, "text.txt", *OPTIONS, *NGRAMS, "--steps=10", f"--name={name}")

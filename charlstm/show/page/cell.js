@@ -7,6 +7,7 @@ import { listenToKeys, playerOf } from "./player.js";
 import { equationsOf, readStep, sentenceOf, signOf, writtenAt } from "./steps.js";
 
 const NARROW = 700; // CSS pixels
+const PAUSE = 100; // ms that a step stays while the text grows
 const CALLED = {
   lstm: "a long short-term memory (LSTM)",
   peephole: "an LSTM with peepholes",
@@ -14,32 +15,6 @@ const CALLED = {
   gru: "a gated recurrent unit (GRU)",
   rnn: "a simple recurrent network",
 };
-
-/**
- * Call back once per frame at most while an element is in sight; else when nothing has happened for a while.
- * @param {Element} element
- * @param {() => void} draw
- */
-export function whenSeen(element, draw) {
-  let [seen, stale, frame, timer] = [false, true, 0, 0];
-  function run() {
-    [frame, stale] = [0, false];
-    draw();
-  }
-  function ask() {
-    stale = true;
-    clearTimeout(timer);
-    if (!seen) timer = window.setTimeout(run, 500);
-    else if (!frame) frame = requestAnimationFrame(run);
-  }
-  const observer = new IntersectionObserver((entries) => {
-    seen = entries[entries.length - 1].isIntersecting;
-    if (seen && stale) ask();
-  });
-  observer.observe(element);
-  addEventListener("beforeprint", run);
-  return ask;
-}
 
 /**
  * Build the drawing of one step into a container; it follows the selection.
@@ -106,9 +81,9 @@ export function mountCell(container, app) {
       speaker.say(told);
     }
   }
-  const ask = whenSeen(drawing, draw);
+  const ask = app.view(drawing, ["select", "text"], draw, PAUSE);
   new ResizeObserver(ask).observe(container);
-  for (const event of ["select", "text", "model"]) app.on(event, ask);
+  ask();
 }
 
 /**

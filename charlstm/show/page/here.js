@@ -8,7 +8,7 @@ import { byId, figure, make, percent, say } from "./dom.js";
 /** @typedef {import("./state.js").App} App */
 
 const TOP = 5;
-const READABLE = 50; // ms that numbers stay while the text grows
+const READABLE = 100; // ms that numbers stay while the text grows
 const GATES = {
   i: "input gate",
   f: "forget gate",

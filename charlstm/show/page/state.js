@@ -8,7 +8,7 @@ import { Passage, traceCapacity } from "./passage.js";
 /** @typedef {{ at: number, layer: number, unit: number, signal: string }} Selection at: -1 if there is no text; layer
  * and unit from 0 */
 /** @typedef {{ layer: number, unit: number, signal: string, label: string, [more: string]: any }} Finding */
-/** @typedef {"select" | "text" | "model" | "theme" | "brush" | "drawn"} EventName */
+/** @typedef {"select" | "text" | "theme" | "brush" | "drawn"} EventName */
 
 const LEAST_SLICE = 2; // ms of work per frame
 const MOST_SLICE = 10;
@@ -81,7 +81,8 @@ export class App {
 
   /** Draw in every frame in which something happens while an element is in sight, and now and then while it is not.
    * @param {Element} element @param {EventName[]} events @param {(from: number) => void} draw given the first character
-   * that changed @param {number} [pause] ms between two drawings because of a longer text */
+   * that changed @param {number} [pause] ms between two drawings because of a longer text @returns {() => void} draws
+   * it anew, for another reason */
   view(element, events, draw, pause = 0) {
     let seen = true;
     let from = Infinity;
@@ -102,15 +103,20 @@ export class App {
       seen = entries[entries.length - 1].isIntersecting;
       if (seen) go();
     }).observe(element);
+    /** @param {number} wait */
+    const ask = (wait) => {
+      due = true;
+      if (wait <= 0) go();
+      else if (!timer) timer = window.setTimeout(go, wait);
+    };
     for (const event of events)
       this.on(event, (detail) => {
-        due = true;
         if (event === "text") from = Math.min(from, detail.from);
         const growing = this.growing || event === "text";
-        const wait = event === "theme" ? 0 : !seen ? OUT_OF_SIGHT : growing ? last + pause - performance.now() : 0;
-        if (wait <= 0) go();
-        else if (!timer) timer = window.setTimeout(go, wait);
+        ask(event === "theme" ? 0 : !seen ? OUT_OF_SIGHT : growing ? last + pause - performance.now() : 0);
       });
+    addEventListener("beforeprint", go);
+    return () => ask(seen ? 0 : OUT_OF_SIGHT);
   }
 
   /** Tell of it in the next frame. @param {EventName} event */

@@ -20,7 +20,8 @@ export const NEIGHBOURS = 12;
  * }} DrawnModel
  * @typedef {{
  *   model: DrawnModel, trace: DrawnTrace, selection: { at: number, layer: number, unit: number, signal: string },
- *   select(change: { at: number }): void, on(event: string, listener: () => void): unknown,
+ *   select(change: { at: number }): void,
+ *   view(element: Element, events: ("select" | "text")[], draw: () => void, pause?: number): () => void,
  * }} DrawnApp
  * @typedef {{
  *   cell: string, at: number, layer: number, unit: number, size: number, text: string,

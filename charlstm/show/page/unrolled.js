@@ -2,7 +2,6 @@
 // The last characters -> the layers one above the other, unrolled in time: what is read, what is passed on, what is
 // expected. A column is a button that selects its character.
 
-import { whenSeen } from "./cell.js";
 import { figure, make, percent, say } from "./dom.js";
 import { listenToKeys } from "./player.js";
 import { calledOf, heldOf, signOf, writtenAt } from "./steps.js";
@@ -12,6 +11,7 @@ const CROWN = 84; // height of the predictions
 const FLOOR = 92; // of a layer
 const ROOT = 44; // of the character that is read
 const GUTTER = 76; // for the names of the rows
+const TURNED = 200; // ms that the characters stay while the text grows
 
 /**
  * Build the unrolled network into a container; it follows the selection.
@@ -70,9 +70,9 @@ export function mountUnrolled(container, app) {
       : "The stream is h, which goes on to the next character and up.";
     say(words, `Each box is unit ${unit} of its layer and shows its ${signal}. ${streams} ${surpriseOf(app, at)}`);
   }
-  const ask = whenSeen(row, draw);
+  const ask = app.view(row, ["select", "text"], draw, TURNED);
   new ResizeObserver(ask).observe(row);
-  for (const event of ["select", "text", "model"]) app.on(event, ask);
+  ask();
   listenToKeys(row, {
     move(by) {
       const { trace, selection } = app;

@@ -127,7 +127,7 @@ def test_the_heat_map_leads_to_a_unit(page: "Page") -> None:
     told = re.match(r"Unit (\d+), character (\d+): (.*?) =", page.text_content("#heat-said") or "")
     assert told is not None
     page.mouse.click(box["x"] + 200, box["y"] + 60)
-    page.wait_for_function("(unit) => document.getElementById('unit').value === unit", arg=told[1])
+    page.wait_for_function(IS_UNIT, arg=told[1])
     has(page, "#here-place", f"Character {told[2]} ")
     for order, note in (("time", "keeps for"), ("like", "r = "), ("follows", " with ")):
         page.select_option("#order", order)
@@ -138,11 +138,14 @@ def test_the_heat_map_leads_to_a_unit(page: "Page") -> None:
         has(page, "#heat-said", note)
 
 
+IS_UNIT = "(unit) => document.getElementById('unit').value === unit"
+
+
 def test_findings_and_another_text(page: "Page") -> None:
-    assert page.input_value("#unit") == "7"
+    page.wait_for_function(IS_UNIT, arg="7")
     page.fill("#unit", "2")
     page.get_by_role("button", name="inside <b>").first.click()
-    assert page.input_value("#unit") == "7"
+    page.wait_for_function(IS_UNIT, arg="7")
     assert page.input_value("#layer") == "2"
     assert page.is_checked("input[name=signal][value=h]")
     assert "AUC 0.93 (0.91 to 0.95)" in (page.text_content("#found") or "")

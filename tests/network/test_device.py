@@ -58,3 +58,23 @@ def test_what_a_result_depends_on_is_named() -> None:
 def test_threads_that_the_user_named_are_kept() -> None:
     assert device.most_threads(DeviceConfig(threads=2), "cpu") is None
     assert device.most_threads(DeviceConfig(), "cuda") is None
+
+
+def test_a_look_tells_whether_bf16_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A product that takes clearly longer in bf16 is emulated; a GPU is not looked at, and what fails is told later."""
+    spent = {torch.float32: 1.0, torch.bfloat16: 1.0}
+    now = 0.0
+
+    def product(rows: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        nonlocal now
+        if spent[rows.dtype] < 0:
+            raise RuntimeError
+        now += spent[rows.dtype]
+        return rows
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", product)
+    monkeypatch.setattr("charlstm.network.device.time.perf_counter", lambda: now)
+    for seconds, pays in ((0.5, True), (1.2, True), (3.0, False), (-1.0, True)):
+        spent[torch.bfloat16] = seconds
+        assert device.bf16_pays("cpu") is pays
+    assert device.bf16_pays("cuda")

@@ -31,7 +31,7 @@ def parsed(data: bytes) -> Container:
     return container.parsed(data, "x.clz")
 
 
-@settings(max_examples=2500 if FULL else 25)
+@settings(max_examples=10_000 if FULL else 25)
 @given(data=TEXTS, kind=st.sampled_from(KINDS), learning=st.booleans())
 @example(data=b"", kind="char", learning=True)
 @example(data="\ufeffa\r\nb\r\n".encode(), kind="char", learning=True)

@@ -1,6 +1,9 @@
 """Real text that every Python carries, and small runs trained on it."""
 
+import contextlib
+import io
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -111,3 +114,16 @@ def trained(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = run(["train", str(corpus), "--checkpoints", str(root / "checkpoints"), "--steps=120", *SMALL])
     assert code == 0
     return root / "checkpoints" / "reference"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@contextlib.contextmanager
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have standard output be a terminal."""
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", _Terminal())
+        yield

@@ -1,13 +1,13 @@
 """zstd's manners, with a small trained model."""
 
-import io
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command
+from charlstm.cli import writing
+from charlstm.errors import UsageError
+from tests.conftest import Command, at_a_terminal
 
 
 @pytest.fixture
@@ -77,18 +77,9 @@ def test_what_is_refused(charlstm: Command, given: Path, arguments: list[str], c
     assert words in done.err
 
 
-def test_nothing_binary_goes_to_a_terminal(charlstm: Command, given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    with monkeypatch.context() as patched:
-        patched.setattr(sys, "stdout", Terminal())
-        from charlstm.cli import writing
-        from charlstm.errors import UsageError
-
-        with pytest.raises(UsageError, match="standard output is a terminal"):
-            writing.target("a.txt", "-", "", force=False)
+def test_nothing_binary_goes_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    with at_a_terminal(monkeypatch), pytest.raises(UsageError, match="standard output is a terminal"):
+        writing.target("a.txt", "-", "", force=False)
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])

@@ -1,18 +1,16 @@
 """`charlstm export page` and `charlstm inspect --html`: what is written, what is said, and what is refused."""
 
-import io
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import charlstm as api
-from charlstm.cli import run
+from charlstm.cli import run, writing
 from charlstm.errors import UsageError
-from tests.conftest import SMALL, Command
+from tests.conftest import SMALL, Command, at_a_terminal
 
 
 def parts(path: str) -> dict[str, Any]:
@@ -50,17 +48,9 @@ def test_a_page_in_a_pipe(capfdbinary: pytest.CaptureFixture[bytes], trained: Pa
     assert err == b""
 
 
-def test_no_page_goes_to_a_terminal(charlstm: Command, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    with monkeypatch.context() as patched:
-        patched.setattr(sys, "stdout", Terminal())
-        from charlstm.cli import writing
-
-        with pytest.raises(UsageError, match="standard output is a terminal"):
-            writing.target(str(trained), "-", "a.html", force=False)
+def test_no_page_goes_to_a_terminal(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with at_a_terminal(monkeypatch), pytest.raises(UsageError, match="standard output is a terminal"):
+        writing.target(str(trained), "-", "a.html", force=False)
 
 
 @pytest.mark.parametrize(

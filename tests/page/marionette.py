@@ -1,9 +1,9 @@
 """Drives Firefox without anything but Firefox: by Marionette, which is messages of JSON over a socket."""
 
 import json
+import re
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -86,18 +86,18 @@ def firefox(program: str, folder: Path) -> Iterator[Marionette]:
     lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in PREFERENCES.items())
     (profile / "user.js").write_text("".join(lines), encoding="utf-8")
     command = [program, "--headless", "--no-remote", "--marionette", "--profile", str(profile)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
-            with closing(Marionette(_port(profile / "MarionetteActivePort"))) as session:
+            with closing(Marionette(_port(process))) as session:
                 yield session
         finally:
             process.terminate()
 
 
-def _port(path: Path) -> int:
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end:
-        if path.exists() and path.read_text().strip():
-            return int(path.read_text())
-        time.sleep(0.1)
+def _port(process: "subprocess.Popen[bytes]") -> int:
+    """Return the port that Firefox says it listens on; what it says later fits in the pipe."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if found := re.search(rb"Marionette\s.*Listening on port (\d+)", line):
+            return int(found[1])
     raise AssertionError("Firefox does not start")

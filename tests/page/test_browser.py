@@ -37,6 +37,11 @@ WRITTEN = """(prompt) => {
   const idle = document.getElementById("go").textContent === "Write";
   return idle && text.startsWith(prompt) && text.length > prompt.length;
 }"""
+COUNTS = "(told) => document.getElementById('tally').textContent.startsWith(told)"
+LISTED = "() => document.querySelectorAll('#shares li:not([hidden])').length === 8"
+"""Whether what is still in the unit is listed; that comes last."""
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Comes to an end after what is due has been laid out and drawn."""
 SHOWS = "(text) => document.getElementById('sheet').textContent === text"
 
 
@@ -206,10 +211,10 @@ def test_what_strangers_bring_is_text(open_page: Open, trained: Path, pages: Pat
         )
     )
     it = open_page(page)
-    it.page.wait_for_timeout(500)
     it.write("((")
-    it.page.fill("#text", HOSTILE.replace("\ud800", "").replace("\udcff", ""))
-    it.page.wait_for_timeout(300)
+    typed = HOSTILE.replace("\ud800", "").replace("\udcff", "")
+    it.page.fill("#text", typed)
+    it.page.wait_for_function(COUNTS, arg=f"{len(typed)} characters")
     state = it.page.evaluate(
         """() => ({
             hacked: window.hacked ?? null,
@@ -250,7 +255,7 @@ def test_everybody_can_use_it(
         with_text, viewport=size, color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
     )
     it.write("The ")
-    it.page.wait_for_timeout(300)
+    it.page.evaluate(DRAWN)
     it.page.evaluate(axe)
     found = it.page.evaluate("(values) => axe.run({ runOnly: { type: 'tag', values } })", RULES)
     assert len(found["passes"]) > 10
@@ -293,7 +298,8 @@ AREA = """() => {
 
 def test_every_control_is_reached_by_the_keyboard(open_page: Open, with_text: Path) -> None:
     it = open_page(with_text, reduced_motion="reduce")
-    it.page.wait_for_timeout(300)
+    it.page.wait_for_function(LISTED)
+    it.page.evaluate(DRAWN)
     it.page.evaluate(NAME)
     controls = it.page.evaluate(CONTROLS)
     assert len(controls) > 20
@@ -351,7 +357,7 @@ def test_nothing_is_cut_off(open_page: Open, with_text: Path) -> None:
     page = open_page(with_text, reduced_motion="reduce").page
     for width in (360, 768, 2560):
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(200)
+        page.evaluate(DRAWN)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -93,6 +93,13 @@ def test_a_character_and_its_ledger(page: "Page") -> None:
     page.wait_for_function(f"() => location.hash === '#unit=1:{unit}&at={largest[1]}'")
 
 
+ON = """(wanted) => {
+  const units = [...document.querySelectorAll("#on-units button")].map((each) => Number(each.dataset.unit));
+  return JSON.stringify(units.sort((a, b) => a - b)) === JSON.stringify(wanted);
+}"""
+"""Whether these units are on in the brushed stretch, and no others."""
+
+
 def test_a_brushed_stretch(page: "Page") -> None:
     first, last = page.locator("#strip .line span").nth(4), page.locator("#strip .line span").nth(7)
     page.evaluate("document.getElementById('strip').scrollTop = 0")
@@ -107,15 +114,21 @@ def test_a_brushed_stretch(page: "Page") -> None:
     page.select_option("#layer", "1")
     page.click("label:has(input[name=signal][value=c])")
     has(page, "#brush-said", "on in it and not beside it")
-    page.wait_for_timeout(200)
     values = np.tanh(reading().values[1, "c"].astype(np.float64))
     sign = np.where(values[4] < 0, -1, 1)
     inside, beside = (sign * values[4:8] >= 0.05).all(0), (sign * values[[3, 8]] < 0.05).all(0)
-    units = page.locator("#on-units button").evaluate_all("(all) => all.map((each) => Number(each.dataset.unit))")
-    assert sorted(units) == np.flatnonzero(inside & beside).tolist()
+    page.wait_for_function(ON, arg=np.flatnonzero(inside & beside).tolist())
     page.focus("#strip")
     page.keyboard.press("Escape")
     page.wait_for_selector("#brush-none:not([hidden])")
+
+
+WALKED = """(note) => {
+  const down = new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true, cancelable: true });
+  document.activeElement.dispatchEvent(down);
+  return document.getElementById("heat-said").textContent.includes(note);
+}"""
+"""Walks down the heat map, and returns whether it says this; it does when its units are sorted."""
 
 
 def test_the_heat_map_leads_to_a_unit(page: "Page") -> None:
@@ -132,10 +145,7 @@ def test_the_heat_map_leads_to_a_unit(page: "Page") -> None:
     for order, note in (("time", "keeps for"), ("like", "r = "), ("follows", " with ")):
         page.select_option("#order", order)
         page.focus("#heat")
-        page.keyboard.press("ArrowDown")
-        page.wait_for_timeout(100)
-        page.keyboard.press("ArrowDown")
-        has(page, "#heat-said", note)
+        page.wait_for_function(WALKED, arg=note)
 
 
 IS_UNIT = "(unit) => document.getElementById('unit').value === unit"

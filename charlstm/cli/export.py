@@ -27,7 +27,8 @@ def page(checkpoint: str | None, output: str | None, force: bool) -> None:
     blas.load_numpy()
     from charlstm import api
     from charlstm.cli import pages
+    from charlstm.compress import models
 
     loaded = api.load(checkpoint).loaded
-    name, data = pages.made(loaded)
-    pages.write(writing.target(str(loaded.path), output, f"{name}.html", force=force), data)
+    target = writing.target(str(loaded.path), output, f"{models.name_of(loaded.path)}.html", force=force)
+    pages.write(target, pages.made(loaded))

@@ -24,14 +24,14 @@ MOST = 5_000
 __all__ = ["MOST", "Passage", "compared", "found", "made", "write", "write_option"]
 
 
-def made(loaded: "Loaded", passage: Passage | None = None) -> tuple[str, bytes]:
-    """Return the name of a model, and its page.
+def made(loaded: "Loaded", passage: Passage | None = None) -> bytes:
+    """Return the page of a model.
 
     Raises:
         DataError: if its weights cannot be computed with in integers.
     """
     manifest, weights = payload.of(loaded)
-    return manifest["name"], join.joined(manifest["name"], manifest, weights, passage)
+    return join.joined(manifest["name"], manifest, weights, passage)
 
 
 def write(target: str, data: bytes) -> None:

@@ -246,7 +246,7 @@ def _write_page(
         terminal.warn(f"the page has only the first {len(document):,} characters of the text")
     text = "".join(document)
     pages.compared(loaded, text, cache)
-    pages.write_option("--html", file, pages.made(loaded, pages.Passage(text, searched))[1])
+    pages.write_option("--html", file, pages.made(loaded, pages.Passage(text, searched)))
 
 
 def _main_signal(loaded: "Loaded") -> str:

@@ -59,7 +59,7 @@ def of(opening: loaded.Loaded) -> Coding:
     config = opening.config
     quantised = Quantised.from_checkpoint(config.model, opening.tokenizer, opening.checkpoint.weights)
     separator = config.text.between if opening.tokenizer.framed else ""
-    return Coding(quantised, opening.tokenizer, separator, _name(opening.path))
+    return Coding(quantised, opening.tokenizer, separator, name_of(opening.path))
 
 
 def finder(name: str | None, root: Path = runs.ROOT) -> Any:
@@ -132,6 +132,6 @@ def _shared(header: dict[str, Any], data: bytes, begin: int) -> Coding:
     return Coding(quantised, tokenizer, separator if tokenizer.framed else "", name)
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
     """Return what a run is called: its folder's name, or the file's own."""
     return path.absolute().parent.name if path.stem in _OF_RUNS else path.stem

@@ -149,11 +149,12 @@ def weigh(logits: Floats, config: SampleConfig, never: Sequence[int] = ()) -> np
         scores = np.where(top == np.inf, np.where(scores == np.inf, 0, -np.inf), scores)
         top = np.where(top == np.inf, 0, top)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        below = (scores - top) / config.temperature
-        weights: npt.NDArray[np.float64] = np.exp(below)
+        below = scores - top
+        weights: npt.NDArray[np.float64] = np.exp(below / config.temperature)
     _keep_likeliest(weights, scores, config)
     if config.min_p:
-        weights[below < math.log(config.min_p)] = 0  # as a logarithm it cannot underflow
+        # As a logarithm, times the temperature: neither exp(below) nor below / temperature may underflow.
+        weights[below < config.temperature * math.log(config.min_p)] = 0
     return weights
 
 

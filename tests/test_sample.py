@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from charlstm.config import ModelConfig, SampleConfig
@@ -89,6 +89,7 @@ def test_filters(logits: list[float], config: SampleConfig) -> None:
 
 
 @given(extreme_rows, extreme_configs, st.floats(0, 1, exclude_max=True))
+@example([0.0, 1e-45], SampleConfig(temperature=1e300, min_p=1.0), 0.0)
 @settings(max_examples=300, deadline=None)
 def test_filters_at_the_ends_of_their_range(logits: list[float], config: SampleConfig, uniform: float) -> None:
     row = np.array([logits], np.float32)

@@ -10,8 +10,8 @@ from charlstm.training.loop import Clock
 from charlstm.training.plan import Decision, Plan
 from charlstm.training.state import Training
 
-EVALUATION_SHARE = 0.1
-"""Share of the time that measurements of the held-out text may take."""
+EVALUATION_SHARE = 0.05
+"""Share of the time that measurements of the held-out text may take, and the saves that follow them."""
 _LATEST = 2.0  # seconds after its time is up at which a run gives up even its last measurement
 _LOOKS = 50  # how often the length is checked during a run
 _SOONEST = 0.5  # least seconds between two checks, and before the first

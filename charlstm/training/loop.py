@@ -43,7 +43,7 @@ class Clock:
         return None
 
     def measured(self, seconds: float) -> None:
-        """Note how long a measurement of the held-out text took."""
+        """Note how long a measurement of the held-out text took, with the sample and the save that follow it."""
 
     def over(self) -> bool:
         """Return whether even a measurement in progress must be abandoned."""
@@ -108,12 +108,14 @@ class _Loop:
             since = training.step - training.at.row_step
             ends = training.step >= holds.steps
             if since and (ends or since >= holds.evaluate_every):
+                began = time.monotonic()
                 evaluation = self._evaluate()
                 if isinstance(evaluation, str):
                     reason = evaluation
                     break
                 tired = patience is not None and training.at.misses >= patience
                 keeper.save(last=ends or tired)
+                self._clock.measured(time.monotonic() - began)
                 yield evaluation
                 if tired:
                     yield self._finished("patience")
@@ -171,14 +173,12 @@ class _Loop:
     def _evaluate(self) -> "Evaluation | str":
         """Measure the held-out text and record the result, or return why that failed: `stopped` or `deadline`."""
         training, keeper = self._training, self._keeper
-        began = time.monotonic()
         with training.finished() as model:
             score = self._score(model, keeper.plan.part)
         if isinstance(score, str):
             return score
         evaluation = _evaluation(training, self._corpus, keeper.plan, score, keeper.seconds())
         keeper.take(evaluation)
-        self._clock.measured(time.monotonic() - began)
         return evaluation
 
     def _score(self, model: CharLSTM, part: int | None) -> Score | str:

@@ -25,6 +25,7 @@ from charlstm.storage.checkpoint import MOMENTS, RECENT, TABLE_SUMS, Checkpoint,
 from charlstm.text.batches import IGNORE, Batch, Batches, Mixed
 from charlstm.text.corpus import Corpus
 from charlstm.training.adagrad import RowAdagrad
+from charlstm.training.adamw import AdamW
 
 _KNOWN = 1e-6
 """What the squares of the gradients of a trained vector of n-grams are taken to add up to: those of a run's frequent
@@ -78,17 +79,8 @@ class Training:
         self.model = CharLSTM(config.model, corpus.tokenizer)
         self.model.begin_at(corpus.tokenizer.counts(corpus.train.ids))
         self.model.to(device.name)
-        weights = list(self.model.matrices().values())
-        groups: list[dict[str, Any]] = [
-            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": train.weight_decay},
-            {"params": [weight for weight in weights if weight.ndim == 1], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(
-            groups,
-            betas=(0.9, 0.99),
-            fused=True,
-        )
-        self._dense = weights
+        self.optimizer = AdamW(self.model.matrices(), train.weight_decay)
+        self._dense = list(self.model.matrices().values())
         self._exact: torch.Tensor | None = None
         self._begin()
         self.at = Standing()
@@ -150,8 +142,6 @@ class Training:
         """
         batch = self.batches.at(self.step)
         rate = rate / 2 if self.at.halved else rate
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         loss, states = self._gradient(batch)
         if self.group.size > 1:
             gradients = [weight.grad for weight in self._dense if weight.grad is not None]
@@ -165,7 +155,7 @@ class Training:
                 raise DivergedError(f"the loss is not a finite number at step {self.step:,}, for the second time")
             self.at = dataclasses.replace(self.at, halved=True)
             return
-        self.optimizer.step()
+        self.optimizer.step(rate)
         if self._table is not None:
             self._table.step(rate * self.config.train.ngram_rate / self.config.train.learning_rate)
         self.model.pin()
@@ -279,10 +269,9 @@ class Training:
         if self._table is not None:
             used, sums = self._table.used()
             tensors |= ngrams.packed(tensors.pop(ngrams.DENSE), used) | {TABLE_SUMS: sums}
-        for name, weight in self.model.matrices().items():
-            moments = self.optimizer.state.get(weight, {})  # empty before the first step
-            for moment in MOMENTS:
-                tensors[f"optimizer.{moment}.{name}"] = _array(moments.get(moment, torch.zeros_like(weight)))
+        for name, moments in self.optimizer.moments().items():
+            for kind, moment in zip(MOMENTS, moments, strict=True):
+                tensors[f"optimizer.{kind}.{name}"] = _array(moment)
         for name, part in _named_state(self.state, self.config.model.num_layers):
             tensors[name] = _array(self.group.gather(part, streams)).astype(np.int32 if name == RECENT else np.float32)
         return tensors
@@ -300,12 +289,8 @@ class Training:
         if self._table is not None:
             self._table.sums.zero_()
             self._table.sums[tensors[ngrams.ROWS].long()] = tensors[TABLE_SUMS].to(self._table.sums.device)
-        updates = float(checkpoint.step - checkpoint.training.halved)  # an undone step does not count
-        for name, weight in self.model.matrices().items():
-            self.optimizer.state[weight] = {
-                "step": torch.tensor(updates, device=weight.device),
-                **{m: tensors[f"optimizer.{m}.{name}"].to(weight.device) for m in MOMENTS},
-            }
+        moments = {name: [tensors[f"optimizer.{kind}.{name}"] for kind in MOMENTS] for name in self.model.matrices()}
+        self.optimizer.restore(moments, checkpoint.step - checkpoint.training.halved)  # an undone step does not count
         # fp32 represents a bf16 state exactly, and the kernels accept either.
         names = iter([name for name, _ in _named_state(self.state, self.config.model.num_layers)])
         state = [tuple(tensors[next(names)][:, self._rows].to(self.device.name) for _ in layer) for layer in self.state]

@@ -366,6 +366,14 @@ class TrainConfig(Settings):
     )
     weight_decay: float = option(0.2, "Decoupled weight decay of the matrices (AdamW).", at_least=0)
     ngram_rate: float = option(0.2, "Peak learning rate of the n-grams' table (row-wise Adagrad).", above=0)
+    softmax_sample: int = option(
+        0,
+        "With a large vocabulary: let each step's softmax choose among this many frequent characters, as many others "
+        "drawn at random, and those of its window; 0: among all.",
+        adapts="0, or 256 if there are many characters",
+        at_least=0,
+        at_most=2**20,
+    )
     clip_norm: float = option(1.0, "Largest norm of the whole gradient; a larger one is scaled down to it.", above=0)
     evaluations: int = option(
         10,

@@ -217,6 +217,11 @@ class CharLSTM(nn.Module):
         Returns:
             The logits of the characters that follow each position, (T, N, V), and the state after the window.
         """
+        outputs, state = self.outputs(ids, state)
+        return self.output(outputs), state
+
+    def outputs(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Return what the logits of a window are computed from, (T, N, L H), and the state after it; see `forward`."""
         embedded, recent = self._embed(ids, state)  # (T, N, E)
         outputs: list[Tensor] = []
         after: State = []
@@ -226,7 +231,7 @@ class CharLSTM(nn.Module):
             after.append(after_layer)
             last = len(outputs) == self.config.num_layers - 1
             outputs.append(self._drop(output, self.config.dropout / (1 if last else 2)))
-        return self.output(torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]), after + recent
+        return torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0], after + recent
 
     def _embed(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the input of the layers, (T, N, E), and the last entry of the state after the window, if any."""

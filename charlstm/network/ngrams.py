@@ -127,6 +127,19 @@ def row(hashed: Array, rows: int) -> Array:
     return (hashed - 1) & (rows - 1)
 
 
+def distinct(codes: npt.NDArray[np.int64], order: int) -> float:
+    """Return the number of different n-grams of an order in a text, per place; 1 if none comes twice.
+
+    They are counted in a bitmap, of which hashes that fall together are estimated (linear counting, Whang et al. 1990).
+    """
+    (*_, hashed) = hashes(np.concatenate([np.full(order - 1, NOTHING), codes]), order)
+    places = hashed[hashed != NOTHING]
+    size = 1 << max(16, (8 * len(places)).bit_length())
+    seen = np.zeros(size, bool)
+    seen[row(places, size)] = True
+    return float(-size * np.log1p(-seen.mean()) / max(1, len(places)))
+
+
 def one(codes: Sequence[int], rows: int) -> list[int]:
     """Return the rows of the n-grams that end at the last of these codes, in Python's integers: for a single stream.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from charlstm.config import DeviceConfig, RunConfig, TrainConfig
 from charlstm.measure import read
-from charlstm.network import weights
+from charlstm.network import ngrams, weights
 from charlstm.network.device import (
     Device,
     bf16_pays,
@@ -37,6 +37,7 @@ _LEAST_TRIAL = 10.0  # seconds; before a run at least this long, several thread 
 _LEAST_PART = 1 << 14  # held-out ids that every measurement reads at least
 _WHOLE_SHARE = 0.05  # share of the time that a last measurement of all of the held-out text may take
 _WARM_UP_COST = 1 + 1 / 8  # ids read per id scored in an evaluation: each stream reads some ids before it scores
+_MOST_COUNTED = 1 << 22  # ids, the last of the training text, whose n-grams are counted
 _FEW_STEPS, _FEW_EPOCHS = 100, 0.1  # below which a run hardly learns
 
 
@@ -91,10 +92,12 @@ def prepare(
     """
     vocab_size, length = corpus.tokenizer.vocab_size, len(corpus.train.ids)
     most_epochs = recipe.most_epochs(known)
+    config, softmaxes = recipe.softmax(config, given, vocab_size)
     config, paces = recipe.pace(config, given, length, known)
     training, seconds, notes = choose_device(device_config, config, corpus, group)
     each = config.train.batch_size * config.train.seq_length
-    # The time per step is nearly proportional to the number of parameters: accurate enough for choosing a size.
+    vocab_size = training.choices  # what follows depends on the weights that a step computes with
+    # The time per step is nearly proportional to their number: accurate enough for choosing a size.
     rate = each * weights.count(config.model, vocab_size) / seconds
 
     def readable(parameters: int) -> float:
@@ -107,9 +110,10 @@ def prepare(
     config, sizes = recipe.size(config, given, vocab_size, length, readable)
     epochs = readable(weights.count(config.model, vocab_size)) / length
     config, windows = recipe.window(config, given, length, epochs)
-    config, tables = recipe.ngrams(config, given, length, epochs, known)
+    codes = corpus.tokenizer.codes[corpus.train.ids[-_MOST_COUNTED:]]
+    config, tables = recipe.ngrams(config, given, length, epochs, lambda order: ngrams.distinct(codes, order), known)
     config, dropouts = recipe.dropout(config, given, vocab_size, epochs, known)
-    choices = [*sizes, *tables, *dropouts, *paces, *windows]
+    choices = [*sizes, *tables, *dropouts, *softmaxes, *paces, *windows]
     return Prepared(training.adapted(config, corpus), corpus, epochs, most_epochs, choices, notes)
 
 
@@ -198,9 +202,9 @@ def make(
         part = None
     measured = cost(part or length)
     whole = before.whole if before else part is not None and cost(length) <= _WHOLE_SHARE * config.time
-    ending = cost(length) if part is not None and whole else 0.0
+    ending = length / part if part is not None and whole else 0.0
     evaluations = max(1, min(config.evaluations, int(share / measured)))
-    left = began + config.time * (1 - _RESERVE) - time.monotonic() - evaluations * measured - ending
+    left = began + config.time * (1 - _RESERVE) - time.monotonic() - (evaluations + ending) * measured
     most_steps = step + math.ceil(most_epochs * training.batches.windows)
     plan = group.agree(planned(min(step + max(1, int(left / each)), most_steps), evaluations, part, whole=whole))
     clock = Deadline(
@@ -209,7 +213,7 @@ def make(
         most_steps=most_steps,
         evaluations=config.evaluations,
         evaluation_seconds=measured,
-        ending_seconds=ending,
+        ending=ending,
         most_threads=most,
         fall=functools.partial(fall, config),
     )

@@ -34,7 +34,7 @@ class Deadline(Clock):
         most_steps: int,
         evaluations: int,
         evaluation_seconds: float,
-        ending_seconds: float,
+        ending: float,
         most_threads: int | None = None,
         fall: Callable[[int], int],
         now: Callable[[], float] = time.monotonic,
@@ -47,7 +47,7 @@ class Deadline(Clock):
             most_steps: the step after which nothing more can be gained.
             evaluations: the most measurements in the whole run.
             evaluation_seconds: how long one measurement is expected to take.
-            ending_seconds: how long the additional last measurement, of all of the held-out text, takes.
+            ending: how many times as much text the additional last measurement reads; 0: there is none.
             most_threads: the largest number of threads to try, or None if the number must not change.
             fall: returns in how many steps the rate falls at the end of a run of this length.
             now: returns the time in seconds.
@@ -58,7 +58,8 @@ class Deadline(Clock):
         self._most_steps = most_steps
         self._evaluations = evaluations
         self._evaluation_seconds = evaluation_seconds
-        self._ending_seconds = ending_seconds + _SAVING
+        self._ending = ending
+        self._ending_seconds = ending * evaluation_seconds + _SAVING
         self._most_threads = most_threads
         self._fall = fall
         self._taken: list[float] = []
@@ -71,9 +72,10 @@ class Deadline(Clock):
     def _pause(self) -> float:
         return max(_SOONEST, self._seconds / _LOOKS)
 
-    def measured(self, seconds: float) -> None:
-        """Expect the next measurements to take as long as this one."""
+    def measured(self, seconds: float, scoring: float) -> None:
+        """Expect the next measurements to take as long as this one, and the last one longer, as it reads more."""
         self._evaluation_seconds = seconds
+        self._ending_seconds = self._ending * scoring + _SAVING
 
     def over(self) -> bool:
         """Return whether the run is so late that it must skip its last measurement."""

@@ -42,8 +42,13 @@ class Clock:
         """
         return None
 
-    def measured(self, seconds: float) -> None:
-        """Note how long a measurement of the held-out text took, with the sample and the save that follow it."""
+    def measured(self, seconds: float, scoring: float) -> None:
+        """Note how long a measurement of the held-out text took, with the sample and the save that follow it.
+
+        Args:
+            seconds: all of that.
+            scoring: what the reading of the text took.
+        """
 
     def over(self) -> bool:
         """Return whether even a measurement in progress must be abandoned."""
@@ -109,13 +114,13 @@ class _Loop:
             ends = training.step >= holds.steps
             if since and (ends or since >= holds.evaluate_every):
                 began = time.monotonic()
-                evaluation = self._evaluate()
+                evaluation, scoring = self._evaluate()
                 if isinstance(evaluation, str):
                     reason = evaluation
                     break
                 tired = patience is not None and training.at.misses >= patience
                 keeper.save(last=ends or tired)
-                self._clock.measured(time.monotonic() - began)
+                self._clock.measured(time.monotonic() - began, scoring)
                 yield evaluation
                 if tired:
                     yield self._finished("patience")
@@ -170,16 +175,21 @@ class _Loop:
         over, due = group.first and self._clock.over(), group.first and self._keeper.overdue()
         return group.any((self._stop(), over, due, further))
 
-    def _evaluate(self) -> "Evaluation | str":
-        """Measure the held-out text and record the result, or return why that failed: `stopped` or `deadline`."""
+    def _evaluate(self) -> "tuple[Evaluation | str, float]":
+        """Measure the held-out text and record the result; return it and how many seconds the reading took.
+
+        Instead of a result, return why the measurement was abandoned: `stopped` or `deadline`.
+        """
         training, keeper = self._training, self._keeper
         with training.finished() as model:
+            began = time.monotonic()
             score = self._score(model, keeper.plan.part)
+            scoring = time.monotonic() - began
         if isinstance(score, str):
-            return score
+            return score, scoring
         evaluation = _evaluation(training, self._corpus, keeper.plan, score, keeper.seconds())
         keeper.take(evaluation)
-        return evaluation
+        return evaluation, scoring
 
     def _score(self, model: CharLSTM, part: int | None) -> Score | str:
         """Score held-out text, or return why all processes stopped before reading all of it."""

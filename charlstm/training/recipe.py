@@ -23,8 +23,10 @@ _FEW_EPOCHS = 3.0  # a run that reads its text less often should read more: what
 _LEAST_WINDOWS = 32  # per epoch
 _FEWEST_STREAMS, _MOST_STREAMS = 4, 32
 _ORDERS = ((10.0, 3), (3.0, 4), (1.0, 5), (0.0, 6))  # from this many epochs on, the highest order of n-grams
+_MOST_DISTINCT = 0.2  # different n-grams per place, of the highest order
 _HALF_DROPPED = 4.0  # epochs with which half of the n-grams are dropped
 _MOST_DROPPED = 0.9
+_LARGE_VOCABULARY, _SAMPLE = 512, 128  # from this many characters on, the softmax of a step is sampled
 _IDS_PER_ROW = 8  # of the training text, for each row of the table of n-grams
 _LEAST_ROWS, _MOST_ROWS = 2**12, 2**19
 _FEW, _MANY = 5.0, 30.0  # weighted epochs: dropout is lowest up to the first number, and highest from the second
@@ -119,7 +121,7 @@ def size(
     Args:
         config: the settings, given or default.
         given: the names of the settings that the user set; these are not changed.
-        vocab_size: number of ids of the tokenizer.
+        vocab_size: among how many ids the softmax of a step chooses.
         length: ids of the training text.
         readable: given a number of parameters, returns how many characters the run can read.
     """
@@ -133,26 +135,55 @@ def size(
     fed = [candidate for candidate in candidates if _feeds(candidate, vocab_size, length, readable)]
     chosen = fed[-1] if fed else candidates[0]
     count = weights.count(chosen, vocab_size)
-    reason = f"{_millions(readable(count))} characters to read for {_millions(count)} weights"
+    computed = " of a step" if config.train.softmax_sample else ""
+    reason = f"{_millions(readable(count))} characters to read for {_millions(count)} weights{computed}"
     value = f"{chosen.num_layers} x {chosen.hidden_size}"
     choice = _choice("size", value, reason, {"num_layers", "hidden_size"}, given)
     return dataclasses.replace(config, model=chosen), [choice]
 
 
+def softmax(config: RunConfig, given: Collection[str], vocab_size: int) -> tuple[RunConfig, list[Choice]]:
+    """Choose among how many ids a step's softmax chooses: with a large vocabulary, most of its cost is the softmax."""
+    sample = config.train.softmax_sample
+    if "softmax_sample" not in given:
+        sample = _SAMPLE if vocab_size >= _LARGE_VOCABULARY else 0
+    config = dataclasses.replace(config, train=dataclasses.replace(config.train, softmax_sample=sample))
+    if not sample:
+        return config, []
+    reason = f"each step chooses among some of the {vocab_size:,} characters, those of its text included"
+    value = f"{sample} frequent and {sample} others drawn at random"
+    return config, [_choice("softmax", value, reason, {"softmax_sample"}, given)]
+
+
 def ngrams(
-    config: RunConfig, given: Collection[str], length: int, epochs: float, known: float | None = None
+    config: RunConfig,
+    given: Collection[str],
+    length: int,
+    epochs: float,
+    distinct: Callable[[int], float],
+    known: float | None = None,
 ) -> tuple[RunConfig, list[Choice]]:
     """Choose the n-grams that are inputs, for a run of `epochs` passes over a training text of `length` ids.
 
     The more often a text is read, the more of its long n-grams are learnt by heart: then short ones help, and most of
-    them are dropped at each step. A text that is not read to its end once gives long ones too.
+    them are dropped at each step. A text that is not read to its end once gives long ones too. An order whose n-grams
+    mostly come only once teaches nothing: in a script of thousands of characters, this is true of three already.
+
+    Args:
+        config: the settings, given or default.
+        given: the names of the settings that the user set; these are not changed.
+        length: ids of the training text.
+        epochs: passes over it.
+        distinct: given an order, returns the number of different n-grams per place of the text.
+        known: see `most_epochs`.
     """
     model = config.model
     if "ngrams" in given and model.ngrams < 2:
         return config, [Choice("n-grams", "none", "as given", matters=False)]
     kept = 1 / (1 + (epochs / _HALF_DROPPED) ** 1.5)
+    highest = next(order for least, order in _ORDERS if epochs >= least)
     values: dict[str, Any] = {
-        "ngrams": next(order for least, order in _ORDERS if epochs >= least),
+        "ngrams": next((order for order in range(highest, 2, -1) if distinct(order) <= _MOST_DISTINCT), 2),
         "ngram_rows": min(_MOST_ROWS, max(_LEAST_ROWS, 2 ** math.ceil(math.log2(max(1, length) / _IDS_PER_ROW)))),
         "ngram_dropout": round(min(_MOST_DROPPED, 1 - kept), 2) if known is None or known > _WELL else _FURTHER_NGRAMS,
     }

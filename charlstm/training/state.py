@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from charlstm.config import RunConfig, TrainConfig
 from charlstm.errors import DataError, DivergedError, UsageError
@@ -22,10 +21,12 @@ from charlstm.network.device import Device
 from charlstm.network.distributed import ALONE, Group
 from charlstm.network.model import CharLSTM, State, joined
 from charlstm.storage.checkpoint import MOMENTS, RECENT, TABLE_SUMS, Checkpoint, Origin, Standing
-from charlstm.text.batches import IGNORE, Batch, Batches, Mixed
+from charlstm.text.batches import Batch, Batches, Mixed
 from charlstm.text.corpus import Corpus
+from charlstm.training import softmax
 from charlstm.training.adagrad import RowAdagrad
 from charlstm.training.adamw import AdamW
+from charlstm.training.softmax import Sampled, SampledSoftmax
 
 _KNOWN = 1e-6
 """What the squares of the gradients of a trained vector of n-grams are taken to add up to: those of a run's frequent
@@ -77,7 +78,8 @@ class Training:
         self.config = config
         self.device = device
         self.model = CharLSTM(config.model, corpus.tokenizer)
-        self.model.begin_at(corpus.tokenizer.counts(corpus.train.ids))
+        self._counts = corpus.tokenizer.counts(corpus.train.ids)
+        self.model.begin_at(self._counts)
         self.model.to(device.name)
         self.optimizer = AdamW(self.model.matrices(), train.weight_decay)
         self._dense = list(self.model.matrices().values())
@@ -113,7 +115,9 @@ class Training:
             self._table.begin_at(_KNOWN)
 
     def _begin(self) -> None:
-        """Set what depends on the table of n-grams to what it is before the first step."""
+        """Set what depends on the settings that `adapted` may change to what it is before the first step."""
+        size, seed = self.config.train.softmax_sample, self.config.train.seed
+        self._sampling = SampledSoftmax(self._counts, size, seed) if size else None
         self._table = None if self.model.ngrams is None else RowAdagrad(self.model.ngrams.weight)
         self.state = self.model.zero_state(self._rows.stop - self._rows.start)
 
@@ -126,6 +130,13 @@ class Training:
     def parameters(self) -> int:
         """Number of weights, without the table of n-grams."""
         return sum(weight.numel() for weight in self._dense)
+
+    @property
+    def choices(self) -> int:
+        """Among how many ids the softmax of an ordinary step chooses."""
+        if self._sampling is None:
+            return self.model.output.out_features
+        return len(self._sampling.at(self.batches.at(self.batches.ordinary(0)).targets, 0).ids)
 
     @property
     def epoch(self) -> float:
@@ -173,13 +184,14 @@ class Training:
     def _gradient(self, batch: Batch) -> tuple[torch.Tensor, list[State]]:
         """Compute this process's share of the gradient; return its share of the loss and the states after the step."""
         zeroed = batch.begins | self._forgetting()
+        sampled = None if self._sampling is None else self._sampling.at(batch.targets, self.step)
         self.model.zero_grad()
         losses, states = [], []
         for rows in self._parts:
             # Seeding the generator at each step makes the step a function of (seed, step): no generator state to save.
             self.device.seed(step_seed(self.config.train.seed, self.step))
             self.model.deal(rows, self.config.train.batch_size)
-            loss, state = self._loss(batch.of(rows), zeroed[rows], self._state_of(rows))
+            loss, state = self._loss(batch.of(rows), zeroed[rows], self._state_of(rows), sampled)
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             states.append(state)
@@ -192,7 +204,9 @@ class Training:
         begin, end = rows.start - self._rows.start, rows.stop - self._rows.start
         return [tuple(part[:, begin:end] for part in layer) for layer in self.state]
 
-    def _loss(self, batch: Batch, zeroed: npt.NDArray[np.bool_], state: State) -> tuple[torch.Tensor, State]:
+    def _loss(
+        self, batch: Batch, zeroed: npt.NDArray[np.bool_], state: State, sampled: Sampled | None
+    ) -> tuple[torch.Tensor, State]:
         """Return these streams' share of the mean loss of a window, in nats per character, and the state after it."""
         name = self.device.name
         if zeroed.any():
@@ -201,8 +215,8 @@ class Training:
         inputs = torch.from_numpy(batch.inputs).to(name, non_blocking=True)
         targets = torch.from_numpy(batch.targets).to(name, non_blocking=True)
         with self.device.autocast():
-            logits, state = self.model(inputs, state)
-        nats = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE, reduction="sum")
+            outputs, state = self.model.outputs(inputs, state)
+            nats = softmax.nats(outputs, targets, self.model.output, sampled)
         return nats / batch.characters, [tuple(part.detach() for part in layer) for layer in state]
 
     def _forgetting(self) -> npt.NDArray[np.bool_]:

@@ -72,15 +72,18 @@ def test_streams_are_dealt_out() -> None:
     assert ALONE.rows(7) == slice(0, 7)
 
 
-@pytest.mark.parametrize("options", [{}, {"ngrams": 4, "ngram_rows": 256}], ids=["plain", "ngrams"])
-def test_accumulated_parts_are_the_whole(folder: Path, options: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("options", "sample"),
+    [({}, 0), ({"ngrams": 4, "ngram_rows": 256}, 0), ({}, 4)],
+    ids=["plain", "ngrams", "sampled-softmax"],
+)
+def test_accumulated_parts_are_the_whole(folder: Path, options: dict[str, int], sample: int) -> None:
     corpus = corpora.load([str(folder / "words.txt")], [], TextConfig(separator=r"\n"))
 
     def steps(parts: int) -> list[np.ndarray]:
         model = ModelConfig(hidden_size=24, num_layers=2, dropout=0.3, recurrent_dropout=0.2, **options)
-        config = RunConfig(
-            text=TextConfig(), model=model, train=TrainConfig(steps=9, batch_size=7, seq_length=20, accumulate=parts)
-        )
+        train = TrainConfig(steps=9, batch_size=7, seq_length=20, accumulate=parts, softmax_sample=sample)
+        config = RunConfig(text=TextConfig(), model=model, train=train)
         training = Training(config, corpus, Device("cpu", "fp32"))
         for _ in range(9):
             training.update(0.01)
@@ -99,7 +102,9 @@ def test_too_few_streams_are_refused(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", [["text.txt"], ["words.txt", r"--separator=\n", *NGRAMS]], ids=["text", "documents-ngrams"]
+    "options",
+    [["text.txt", "--softmax-sample=4"], ["words.txt", r"--separator=\n", *NGRAMS]],
+    ids=["text", "documents-ngrams"],
 )
 def test_more_processes_train_the_same_model_step_by_step(folder: Path, options: list[str]) -> None:
     common = [*options, *OPTIONS, "--steps=12", "--evaluations=12"]

@@ -1,6 +1,5 @@
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -33,8 +32,7 @@ def corpus(text: str, tmp_path: Path) -> Corpus:
 def poisoned(training: Training, step: int) -> None:
     """Make the loss of one step not finite."""
 
-    def poison(_: torch.nn.Module, __: object, outputs: tuple[torch.Tensor, Any]) -> tuple[torch.Tensor, Any]:
-        logits, state = outputs
-        return (logits * math.nan if training.step == step and training.model.training else logits), state
+    def poison(_: torch.nn.Module, __: object, logits: torch.Tensor) -> torch.Tensor:
+        return logits * math.nan if training.step == step and training.model.training else logits
 
-    training.model.register_forward_hook(poison)
+    training.model.output.register_forward_hook(poison)

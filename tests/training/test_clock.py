@@ -30,6 +30,8 @@ class Machine:
     step: int = 0
     decisions: list[Decision] = field(default_factory=list)
     measured: int = 0
+    ending: float = 0.0
+    """How many times as much text the additional last measurement reads."""
 
     def run(self, step_seconds: Any) -> Plan:
         """Train until the plan ends; `step_seconds` gives what a step takes at a time of the run."""
@@ -39,7 +41,7 @@ class Machine:
             most_steps=10**9,
             evaluations=10,
             evaluation_seconds=max(self.measuring, 1e-9),
-            ending_seconds=0.0,
+            ending=self.ending,
             fall=functools.partial(fall, CONFIG),
             now=lambda: self.now,
         )
@@ -53,7 +55,7 @@ class Machine:
                 self.measured += 1
                 took = self.measuring if self.measuring_later is None else self.measuring_later
                 self.now += took
-                clock.measured(max(took, 1e-9))
+                clock.measured(max(took, 1e-9), 0.8 * took)
             if ends:
                 return plan
             took = step_seconds(self.now - began)
@@ -62,6 +64,13 @@ class Machine:
             if decision := clock.decide(cast("Training", self), plan, took):
                 self.decisions.append(decision)
                 plan = plan.then(decision)
+
+
+def test_time_is_left_for_all_of_the_held_out_text_even_if_a_measurement_takes_longer_than_expected() -> None:
+    """The last measurement reads 6 times as much: 6 * 0.8 * 0.5 = 2.4 s, where 0.1 s a measurement promised 0.6."""
+    machine = Machine(60.0, 600, measuring=0.1, measuring_later=0.5, ending=6.0)
+    machine.run(lambda _: 0.1)
+    assert 100 + 0.9 * 60 < machine.now <= 100 + 60 - 6 * 0.8 * 0.5
 
 
 @pytest.mark.parametrize("planned", [1, 3, 60, 600, 6000])

@@ -6,7 +6,7 @@ from charlstm.config import CELLS, ModelConfig, RunConfig, TextConfig, TrainConf
 from charlstm.network import weights
 from charlstm.network.model import CharLSTM
 from charlstm.network.ngrams import Symbols
-from charlstm.training.recipe import Choice, dropout, ngrams, pace, size, window
+from charlstm.training.recipe import Choice, dropout, ngrams, pace, size, softmax, window
 
 CONFIG = RunConfig(text=TextConfig(), model=ModelConfig(), train=TrainConfig(steps=1))
 VOCAB = 66
@@ -114,9 +114,28 @@ def test_what_the_user_set_stays_and_upsets_nothing_else() -> None:
     [(0.1, 6, 0.0), (1.0, 5, 0.11), (4.0, 4, 0.5), (9.0, 4, 0.77), (12.0, 3, 0.84), (100.0, 3, 0.9)],
 )
 def test_a_text_that_is_read_often_has_short_n_grams(epochs: float, order: int, dropped: float) -> None:
-    config, (choice,) = ngrams(CONFIG, set(), 10**6, epochs)
+    config, (choice,) = ngrams(CONFIG, set(), 10**6, epochs, lambda _: 0.1)
     assert (config.model.ngrams, config.model.ngram_dropout) == (order, pytest.approx(dropped, abs=0.01))
     assert (choice.name, choice.value) == ("n-grams", f"2 to {order}")
+
+
+@pytest.mark.parametrize(("distinct", "order"), [([0.01] * 7, 6), ([0, 0, 0, 0.1, 0.19, 0.21, 0.3], 4), ([0.9] * 7, 2)])
+def test_n_grams_that_mostly_come_once_are_left_out(distinct: list[float], order: int) -> None:
+    """The share of three characters together that are new is 0.01 in English, and 0.5 in Chinese."""
+    config, _ = ngrams(CONFIG, set(), 10**6, 0.5, lambda highest: distinct[highest])
+    assert config.model.ngrams == order
+
+
+def test_the_softmax_of_a_large_vocabulary_is_sampled() -> None:
+    small, choices = softmax(CONFIG, set(), 511)
+    assert (small.train.softmax_sample, choices) == (0, [])
+    large, (choice,) = softmax(CONFIG, set(), 5_000)
+    assert large.train.softmax_sample == 128
+    assert choice.words.startswith(
+        "128 frequent and 128 others drawn at random: each step chooses among some of the 5,000"
+    )
+    given = dataclasses.replace(CONFIG, train=TrainConfig(softmax_sample=0))
+    assert softmax(given, {"softmax_sample"}, 5_000) == (given, [])
 
 
 @pytest.mark.parametrize(
@@ -124,14 +143,14 @@ def test_a_text_that_is_read_often_has_short_n_grams(epochs: float, order: int, 
     [(1, 2**12), (100_000, 2**14), (200_000, 2**15), (10**6, 2**17), (10**7, 2**19), (10**9, 2**19)],
 )
 def test_a_longer_text_has_more_rows(length: int, rows: int) -> None:
-    assert ngrams(CONFIG, set(), length, 1)[0].model.ngram_rows == rows
+    assert ngrams(CONFIG, set(), length, 1, lambda _: 0.1)[0].model.ngram_rows == rows
 
 
 def test_n_grams_can_be_given_or_left_out() -> None:
-    plain, choices = ngrams(CONFIG, {"ngrams"}, 10**6, 4)
+    plain, choices = ngrams(CONFIG, {"ngrams"}, 10**6, 4, lambda _: 0.1)
     assert plain == CONFIG
     assert [(choice.value, choice.reason) for choice in choices] == [("none", "as given")]
-    config, _ = ngrams(with_model(ngrams=7, ngram_rows=64), {"ngrams", "ngram_rows"}, 10**6, 4)
+    config, _ = ngrams(with_model(ngrams=7, ngram_rows=64), {"ngrams", "ngram_rows"}, 10**6, 4, lambda _: 1.0)
     assert (config.model.ngrams, config.model.ngram_rows, config.model.ngram_dropout) == (7, 64, 0.5)
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +18,16 @@ from tests.training.conftest import CPU, NGRAMS, config, poisoned
 
 def test_each_stream_now_and_then_begins_from_a_zero_state(corpus: Corpus) -> None:
     training = Training(config({"dropout": 0.0, "recurrent_dropout": 0.0}), corpus, CPU, forgetting=0.3)
-    seen = []
-    training.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[1]))
+    seen: tuple[list[Any], list[Any]] = [], []
+    for layer, states in zip(training.model.layers, seen, strict=True):
+        layer.register_forward_pre_hook(lambda _, inputs, states=states: states.append(inputs[1]))
     for _ in range(40):
         training.update(0.01)
-    zeroed = [[bool((h[0, n] == 0).all() and (c[0, n] == 0).all()) for n in range(6)] for ((h, c), _) in seen[1:]]
+    zeroed = [[bool((h[0, n] == 0).all() and (c[0, n] == 0).all()) for n in range(6)] for h, c in seen[0][1:]]
     share = np.mean(zeroed)
     assert 0.15 < share < 0.45
     assert len({tuple(row) for row in zeroed}) > 10  # each stream on its own
-    assert all((upper[0] == 0).all(-1).tolist() == [row] for (_, upper), row in zip(seen[1:], zeroed, strict=True))
+    assert all((upper[0] == 0).all(-1).tolist() == [row] for upper, row in zip(seen[1][1:], zeroed, strict=True))
 
 
 def test_the_gradient_is_that_of_the_window_with_carried_state(corpus: Corpus) -> None:
@@ -217,7 +219,7 @@ def test_a_rehearsal_is_as_long_as_an_ordinary_step(corpus: Corpus) -> None:
     """The first window of a run is half as long as the others: timing it promised twice as many steps as there were."""
     training = Training(config(), corpus, CPU)
     lengths: list[int] = []
-    training.model.register_forward_hook(lambda _, inputs, __: lengths.append(len(inputs[0])))
+    training.model.output.register_forward_hook(lambda _, inputs, __: lengths.append(len(inputs[0])))
     training.rehearse()
     assert len(training.batches.at(0).inputs) <= 10
     assert lengths[0] in {20, 21}

@@ -272,7 +272,7 @@ class ModelConfig(Settings):
     ngrams: int = option(
         0,
         "Highest order of the n-grams that are inputs beside the character, from 2 on; 0: none, the plain recurrence.",
-        adapts="3 to 6, by epochs",
+        adapts="2 to 6, by text and epochs",
         at_least=0,
         at_most=16,
     )
@@ -370,7 +370,7 @@ class TrainConfig(Settings):
         0,
         "With a large vocabulary: let each step's softmax choose among this many frequent characters, as many others "
         "drawn at random, and those of its window; 0: among all.",
-        adapts="0, or 256 if there are many characters",
+        adapts="0, or 128 if there are 512 characters or more",
         at_least=0,
         at_most=2**20,
     )

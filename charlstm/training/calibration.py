@@ -96,7 +96,7 @@ def prepare(
     config, paces = recipe.pace(config, given, length, known)
     training, seconds, notes = choose_device(device_config, config, corpus, group)
     each = config.train.batch_size * config.train.seq_length
-    vocab_size = training.choices  # what follows depends on the weights that a step computes with
+    vocab_size = training.softmax_size  # what follows depends on the weights that a step computes with
     # The time per step is nearly proportional to their number: accurate enough for choosing a size.
     rate = each * weights.count(config.model, vocab_size) / seconds
 

@@ -132,7 +132,7 @@ class Training:
         return sum(weight.numel() for weight in self._dense)
 
     @property
-    def choices(self) -> int:
+    def softmax_size(self) -> int:
         """Among how many ids the softmax of an ordinary step chooses."""
         if self._sampling is None:
             return self.model.output.out_features

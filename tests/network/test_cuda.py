@@ -54,7 +54,9 @@ def test_the_engine_on_a_gpu_is_that_on_numpy(options: dict[str, int]) -> None:
         np.testing.assert_allclose(scores, numpy.logits(outputs), atol=1e-3)
 
 
-@pytest.mark.parametrize("options", [[], ["--ngrams=0", "--softmax-sample=8"], ["--separator=\n", "--num-layers=2"]], ids=str)
+@pytest.mark.parametrize(
+    "options", [[], ["--ngrams=0", "--softmax-sample=8"], ["--separator=\n", "--num-layers=2"]], ids=str
+)
 def test_a_run_trains_resumes_and_is_measured_as_on_the_cpu(charlstm: Command, text: str, options: list[str]) -> None:
     Path("text.txt").write_text(text[:40_000], encoding="utf-8")
     arguments = ["text.txt", "--device=cuda", *SMALL, *options]

@@ -233,3 +233,17 @@ def test_after_an_end_nothing_is_remembered(form: str, streams: int | None) -> N
     assert read([1, 2, 3, 29, 6])[-1] == [NOTHING] * 3 + [7]
     for before, after in pairwise(read([1, 2, 3, 4, 5])):
         assert after[:-1] == before[1:]
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+def test_different_n_grams_are_counted_to_within_a_hundredth(text: str, order: int) -> None:
+    codes = np.array([ord(character) + 1 for character in text])
+    found = {text[place : place + order] for place in range(len(text) - order + 1)}
+    assert ngrams.distinct(codes, order) == pytest.approx(len(found) / (len(text) - order + 1), rel=0.01)
+
+
+def test_different_n_grams_of_short_texts() -> None:
+    alike = np.array([5, 5, 5, 5, NOTHING, 5, 5, 5])  # none reaches across the end of a document
+    assert ngrams.distinct(alike, 2) == pytest.approx(1 / 5, rel=0.01)
+    assert ngrams.distinct(np.arange(1, 1_000), 2) == pytest.approx(1, rel=0.01)
+    assert ngrams.distinct(np.array([7]), 3) == 0

@@ -1,11 +1,14 @@
 import math
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from charlstm.config import DeviceConfig, TrainConfig
+from charlstm.config import DeviceConfig, ModelConfig, RunConfig, TextConfig, TrainConfig
 from charlstm.network import device
+from charlstm.text import corpus as corpora
 from charlstm.text.corpus import Corpus
 from charlstm.training import calibration as plans
 from charlstm.training import recipe
@@ -89,3 +92,20 @@ def test_a_short_text_is_not_read_for_ever(corpus: Corpus) -> None:
     training = Training(config(), corpus, CPU)
     plan = plans.make(training, corpus, TrainConfig(time=60.0), DeviceConfig(threads=1), time.monotonic()).plan
     assert plan.steps == math.ceil(recipe.MAX_EPOCHS * training.batches.windows)
+
+
+def test_a_script_of_thousands_of_characters(text: str, tmp_path: Path) -> None:
+    """A character stands for a word: few pairs come twice, and a step computes few of the logits."""
+    words = re.findall(r"\w+", text)
+    names = {word: chr(0x4E00 + number) for number, word in enumerate(dict.fromkeys(words))}
+    (tmp_path / "words.txt").write_text("".join(names[word] for word in words), encoding="utf-8")
+    corpus = corpora.load([str(tmp_path / "words.txt")], [], TextConfig())
+    wanted = RunConfig(text=TextConfig(), model=ModelConfig(), train=TrainConfig(steps=100))
+    prepared = plans.prepare(wanted, {"steps"}, corpus, DeviceConfig(device="cpu", precision="fp32"))
+    training, vocab_size = prepared.training, corpus.tokenizer.vocab_size
+    assert vocab_size > 2_000
+    assert training.config.train.softmax_sample == 128
+    assert 256 <= training.softmax_size < vocab_size / 2
+    assert training.config.model.ngrams <= 3
+    assert {choice.name for choice in prepared.choices} >= {"softmax", "n-grams", "size"}
+    assert "of a step" in next(choice.reason for choice in prepared.choices if choice.name == "size")

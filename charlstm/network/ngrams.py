@@ -132,12 +132,17 @@ def distinct(codes: npt.NDArray[np.int64], order: int) -> float:
 
     They are counted in a bitmap, of which hashes that fall together are estimated (linear counting, Whang et al. 1990).
     """
-    (*_, hashed) = hashes(np.concatenate([np.full(order - 1, NOTHING), codes]), order)
-    places = hashed[hashed != NOTHING]
-    size = 1 << max(16, (8 * len(places)).bit_length())
-    seen = np.zeros(size, bool)
-    seen[row(places, size)] = True
-    return float(-size * np.log1p(-seen.mean()) / max(1, len(places)))
+    size = 1 << max(16, (8 * len(codes)).bit_length())
+    seen, places = np.zeros(size, bool), 0
+    for begin in range(0, len(codes) - order + 1, _PIECE):
+        (*_, hashed) = hashes(codes[begin : begin + _PIECE + order - 1], order)
+        found = hashed[hashed != NOTHING]
+        seen[row(found, size)] = True
+        places += len(found)
+    return float(-size * np.log1p(-seen.mean()) / max(1, places))
+
+
+_PIECE = 1 << 18  # places whose hashes are held in memory at a time
 
 
 def one(codes: Sequence[int], rows: int) -> list[int]:

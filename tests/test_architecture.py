@@ -51,6 +51,8 @@ WITH_TORCH = {
     *("measure.structure", "measure.probe"),
     *(
         "training.adagrad",
+        "training.adamw",
+        "training.softmax",
         "training.loop",
         "training.origin",
         "training.state",

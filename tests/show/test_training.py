@@ -48,7 +48,9 @@ def test_a_run_is_described_before_and_after(ready: Ready, capsys: pytest.Captur
     said = dict(line.split(maxsplit=1) for line in capsys.readouterr().err.splitlines())
     assert said["run"] == str(ready.run.folder)
     assert said["text"].startswith("18,000 characters to learn from, 2,000 held out, vocabulary of ")
-    assert said["model"].startswith("lstm, 1 x 8, embedding 8, n-grams of 2 to 6, 0.0")
+    assert said["model"].startswith(
+        "lstm, 1 x 8, embedding 8, n-grams of 2 to 3, 0.0"
+    )  # of 4 characters, too many come once
     assert said["length"].startswith("4 steps, 0.0 epochs")
     show.describe(ready, verbose=True)
     assert len(capsys.readouterr().err.splitlines()) > len(said)  # and every choice

@@ -39,24 +39,26 @@ class AdamW:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move the weights along their gradients."""
-        for decay, names in (
-            (self._weight_decay, [name for name, weight in self._weights.items() if weight.ndim > 1]),
-            (0.0, [name for name, weight in self._weights.items() if weight.ndim == 1]),
-        ):
-            moved = [(name, weight) for name in names if (weight := self._weights[name]).grad is not None]
+        for matrices in (True, False):
+            moved = [
+                (name, weight, weight.grad)
+                for name, weight in self._weights.items()
+                if weight.grad is not None and (weight.ndim > 1) is matrices
+            ]
+            names = [name for name, *_ in moved]
             adamw(
-                [weight for _, weight in moved],
-                [weight.grad for _, weight in moved if weight.grad is not None],
-                [self._moments[name][0] for name, _ in moved],
-                [self._moments[name][1] for name, _ in moved],
+                [weight for _, weight, _ in moved],
+                [gradient for *_, gradient in moved],
+                [self._moments[name][0] for name in names],
+                [self._moments[name][1] for name in names],
                 [],
-                [self._steps[name] for name, _ in moved],
+                [self._steps[name] for name in names],
                 fused=True,
                 amsgrad=False,
                 beta1=_MEAN,
                 beta2=_SQUARE,
                 lr=rate,
-                weight_decay=decay,
+                weight_decay=self._weight_decay if matrices else 0.0,
                 eps=_LEAST,
                 maximize=False,
             )

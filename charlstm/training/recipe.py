@@ -181,15 +181,16 @@ def ngrams(
     if "ngrams" in given and model.ngrams < 2:
         return config, [Choice("n-grams", "none", "as given", matters=False)]
     kept = 1 / (1 + (epochs / _HALF_DROPPED) ** 1.5)
-    highest = next(order for least, order in _ORDERS if epochs >= least)
     values: dict[str, Any] = {
-        "ngrams": next((order for order in range(highest, 2, -1) if distinct(order) <= _MOST_DISTINCT), 2),
         "ngram_rows": min(_MOST_ROWS, max(_LEAST_ROWS, 2 ** math.ceil(math.log2(max(1, length) / _IDS_PER_ROW)))),
         "ngram_dropout": round(min(_MOST_DROPPED, 1 - kept), 2) if known is None or known > _WELL else _FURTHER_NGRAMS,
     }
+    if "ngrams" not in given:  # counting takes a moment
+        highest = next(order for least, order in _ORDERS if epochs >= least)
+        values["ngrams"] = next((order for order in range(highest, 2, -1) if distinct(order) <= _MOST_DISTINCT), 2)
     model = dataclasses.replace(model, **{name: value for name, value in values.items() if name not in given})
     reason = f"vectors for what was just read, in {model.ngram_rows:,} rows, {model.ngram_dropout:.0%} of them dropped"
-    choice = _choice("n-grams", f"2 to {model.ngrams}", reason, set(values), given)
+    choice = _choice("n-grams", f"2 to {model.ngrams}", reason, {"ngrams", *values}, given)
     return dataclasses.replace(config, model=model), [choice]
 
 

@@ -92,9 +92,7 @@ def opened(browser: Any, path: Path, query: str = "") -> Any:
 
 def still(page: Any) -> None:
     """Stop what the page writes by itself."""
-    if page.text_content("#go") == "Stop":
-        page.click("#go")
-        page.wait_for_function("() => document.getElementById('go').textContent !== 'Stop'")
+    page.evaluate("() => { const go = document.getElementById('go'); if (go.textContent === 'Stop') go.click(); }")
 
 
 def told(name: str, values: list[float], unit: str) -> None:

@@ -15,13 +15,26 @@ import pytest
 from charlstm.show.page.join import FOLDER
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent.parent
 TORTURE = os.environ.get("CHARLSTM_TORTURE") == "1"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 Node = Callable[..., Any]
+
+STOP = """() => {
+  const go = document.getElementById("go");
+  if (go.textContent === "Stop") go.click();
+}"""
+
+
+def still(page: "Page") -> None:
+    """Stop what the page writes by itself.
+
+    This is one step: between a look at the button and a click the text may end, and the click would begin another.
+    """
+    page.evaluate(STOP)
 
 
 @pytest.fixture(scope="session")

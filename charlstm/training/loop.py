@@ -120,7 +120,9 @@ class _Loop:
                     break
                 tired = patience is not None and training.at.misses >= patience
                 keeper.save(last=ends or tired)
-                self._clock.measured(time.monotonic() - began, scoring)
+                took = time.monotonic() - began
+                self._refreshed += took  # `Progress` tells how fast the training is
+                self._clock.measured(took, scoring)
                 yield evaluation
                 if tired:
                     yield self._finished("patience")

@@ -309,6 +309,25 @@ class Told(Clock):
         return self._over
 
 
+def test_the_speed_of_training_does_not_count_the_time_of_measurements(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here a step takes a second, and each part of a measurement an hour."""
+    training, now, seen = Training(config(), corpus, CPU), [0.0], [-1]
+
+    class Watched(Clock):
+        def over(self) -> bool:
+            now[0] += 1 if training.step > seen[0] else 3600
+            seen[0] = training.step
+            return False
+
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    records = train(training, corpus, run_in(tmp_path / "run"), PLAN, clock=Watched())
+    seconds = [record.seconds for record in records if isinstance(record, Progress)]
+    assert now[0] > 3600
+    assert seconds == [1.0] * len(seconds)
+
+
 def test_a_run_that_the_clock_ends_is_measured(corpus: Corpus, tmp_path: Path) -> None:
     *_, decision, evaluation, finished = train(
         Training(config(), corpus, CPU),

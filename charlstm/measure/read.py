@@ -23,6 +23,9 @@ from charlstm.text.tokenizer import Ids, Tokenizer
 
 WARM_UP = 512
 """Ids that a stream reads before those it scores, so that its state is that of the whole text read in one go."""
+_LEAST_STREAM = 8 * WARM_UP
+_PASSAGE, _PASSAGE_WARM_UP = 256, 128
+"""Ids that are scored of each passage of a part, and read before it: benchmarks/README.md has the errors of others."""
 _LEAST_WINDOW = 16
 
 Positions = npt.NDArray[np.int64]
@@ -95,9 +98,21 @@ def windows(reader: Reader, split: Split, *, cold: int | None = None, part: int 
         reader: the model.
         split: the text.
         cold: read windows of this many ids instead, each from a zero state and given the id before it.
-        part: read about this many ids, in passages spread over the text, always the same ones; by default all of it.
+        part: score about this many ids, in short passages from all over the text, always the same ones; by default all
+            of it.
     """
-    return _warm_windows(reader, split, part) if cold is None else _cold_windows(reader, split, cold)
+    length = len(split.ids)
+    if cold is not None:
+        return _passages(reader, split, np.arange(0, length, cold), cold, 0)
+    if part is None or part >= length:
+        return _streams(reader, split)
+    count = max(1, part // _PASSAGE)
+    return _passages(reader, split, np.arange(count) * length // count, _PASSAGE, _PASSAGE_WARM_UP)
+
+
+def overhead(*, part: bool) -> float:
+    """Return how many ids are read for each that is scored, in a part of a text or in all of it."""
+    return 1 + (_PASSAGE_WARM_UP / _PASSAGE if part else WARM_UP / _LEAST_STREAM)
 
 
 def probabilities(reader: Reader, split: Split, other: int) -> Iterator[tuple[Positions, Floats, Floats]]:
@@ -115,39 +130,41 @@ def probabilities(reader: Reader, split: Split, other: int) -> Iterator[tuple[Po
 
 
 @torch.inference_mode()
-def _warm_windows(reader: Reader, split: Split, part: int | None) -> Iterator[Window]:
-    """Yield one window of all of this process's streams after the other.
-
-    Of a part as many streams are read as a text of its length has; each begins where it would in the whole text, and
-    ends early.
-    """
+def _streams(reader: Reader, split: Split) -> Iterator[Window]:
+    """Yield one window of all of this process's streams after the other."""
     ids = split.ids
-    length = len(ids) if part is None else min(part, len(ids))
-    streams, seq_length = reader.fitting(length // (8 * WARM_UP), WARM_UP)
+    streams, seq_length = reader.fitting(len(ids) // _LEAST_STREAM, WARM_UP)
     batches = Batches(split, reader.tokenizer, streams, seq_length)
-    count = -(-batches.windows * length // len(ids))
     rows = reader.group.rows(streams)
     if rows.start == rows.stop:  # fewer streams than processes
         return
     with evaluating(reader.model):
-        starts = (np.arange(streams) * len(ids) // streams)[rows]
-        state = _warm_state(reader, ids, starts, seq_length)
-        for number in range(count):
+        state = _warm_state(reader, ids, (np.arange(streams) * len(ids) // streams)[rows], WARM_UP, seq_length)
+        for number in range(batches.windows):
             batch = batches.at(number).of(rows)
             logits, state = reader.forward(batch.inputs, state)
             yield logits, batch
 
 
 @torch.inference_mode()
-def _cold_windows(reader: Reader, split: Split, length: int) -> Iterator[Window]:
-    """Yield some windows of the text side by side, each from a zero state, in pieces of them."""
+def _passages(reader: Reader, split: Split, starts: Positions, length: int, warm_up: int) -> Iterator[Window]:
+    """Yield passages of the text, some side by side, in pieces of them.
+
+    Args:
+        reader: the model.
+        split: the text.
+        starts: where the passages begin, ascending; but for one at 0, there are more than `warm_up` ids before each.
+        length: of each; the text may end within one.
+        warm_up: ids that are read before each, from a zero state.
+    """
     ids = split.ids
-    streams, piece = reader.fitting(reader.limits.streams, length)
-    starts = np.arange(0, len(ids), length)
+    starts = starts[reader.group.rows(len(starts))]
+    if not len(starts):  # fewer passages than processes
+        return
+    streams, piece = reader.fitting(len(starts), length)
     with evaluating(reader.model):
-        for first in range(0, len(starts), streams):
-            begins = starts[first : first + streams]
-            state = reader.model.zero_state(len(begins))
+        for begins in np.array_split(starts, -(-len(starts) // streams)):
+            state = _warm_state(reader, ids, begins, warm_up, piece)
             for begin in range(0, min(length, len(ids)), piece):
                 places = begins + np.arange(begin, min(begin + piece, length))[:, None]  # (T, N)
                 inside = places < len(ids)
@@ -158,14 +175,14 @@ def _cold_windows(reader: Reader, split: Split, length: int) -> Iterator[Window]
                 yield logits, batch
 
 
-def _warm_state(reader: Reader, ids: Ids, starts: Positions, seq_length: int) -> State:
-    """Return the state of each stream after the WARM_UP ids before it; the text's beginning has none."""
+def _warm_state(reader: Reader, ids: Ids, starts: Positions, warm_up: int, seq_length: int) -> State:
+    """Return the state of each stream after the `warm_up` ids before it; the text's beginning has none."""
     fresh = int(starts[0] == 0)
     state = reader.model.zero_state(len(starts))
-    if len(starts) == fresh:
+    if not warm_up or len(starts) == fresh:
         return state
     warm: State = [tuple(part[:, fresh:] for part in layer) for layer in state]
-    for begin in range(-WARM_UP, 0, seq_length):
+    for begin in range(-warm_up, 0, seq_length):
         positions = starts[fresh:] + np.arange(begin, min(begin + seq_length, 0))[:, None]
         _, warm = reader.forward(ids[positions - 1].astype(np.int64), warm)
     return [

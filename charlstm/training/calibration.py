@@ -36,7 +36,6 @@ _SUSTAINED = 0.9  # of the speed measured at the start: laptops get hot
 _LEAST_TRIAL = 10.0  # seconds; before a run at least this long, several thread counts are tried
 _LEAST_PART = 1 << 14  # held-out ids that every measurement reads at least
 _WHOLE_SHARE = 0.05  # share of the time that a last measurement of all of the held-out text may take
-_WARM_UP_COST = 1 + 1 / 8  # ids read per id scored in an evaluation: each stream reads some ids before it scores
 _MOST_COUNTED = 1 << 22  # ids, the last of the training text, whose n-grams are counted
 _FEW_STEPS, _FEW_EPOCHS = 100, 0.1  # below which a run hardly learns
 
@@ -192,17 +191,16 @@ def make(
     each = step_seconds(training, min(2.0, config.time / 100))
     speed = evaluation_speed(training, corpus, min(_PROBE_SECONDS, config.time / 60))
 
-    def cost(ids: int) -> float:
-        return _WARM_UP_COST * ids / speed
-
     length = len(corpus.val.ids)
     share = EVALUATION_SHARE * config.time
-    part: int | None = before.part if before else max(_LEAST_PART, int(share / config.evaluations / cost(1)))
+    all_of_it = length * read.overhead(part=False) / speed
+    each_id = read.overhead(part=True) / speed
+    part: int | None = before.part if before else max(_LEAST_PART, int(share / config.evaluations / each_id))
     if part is not None and part >= length:
         part = None
-    measured = cost(part or length)
-    whole = before.whole if before else part is not None and cost(length) <= _WHOLE_SHARE * config.time
-    ending = length / part if part is not None and whole else 0.0
+    measured = all_of_it if part is None else part * each_id
+    whole = before.whole if before else part is not None and all_of_it <= _WHOLE_SHARE * config.time
+    ending = all_of_it / measured if part is not None and whole else 0.0
     evaluations = max(1, min(config.evaluations, int(share / measured)))
     left = began + config.time * (1 - _RESERVE) - time.monotonic() - (evaluations + ending) * measured
     most_steps = step + math.ceil(most_epochs * training.batches.windows)

@@ -342,6 +342,18 @@ class TrainConfig(Settings):
         at_most=2**20,
     )
     learning_rate: float = option(4e-3, "Peak learning rate of AdamW.", above=0)
+    embedding_multiplier: float = option(
+        1.0,
+        "Learning rate of the vectors of characters, as a multiple of --learning-rate.",
+        adapts="4, or 1 with --from",
+        above=0,
+    )
+    output_multiplier: float = option(
+        1.0,
+        "Learning rate of the layer that computes the logits, as a multiple of --learning-rate.",
+        adapts="1, or 3 if there are 512 characters or more",
+        above=0,
+    )
     warmup: float | None = option(
         None,
         "Share of the run in which the learning rate rises to its peak.",

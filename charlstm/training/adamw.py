@@ -1,5 +1,6 @@
 """AdamW: every weight has a momentum and a learning rate of its own."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -13,15 +14,19 @@ class AdamW:
     `torch.optim.AdamW` computes the same, but first imports torch's compiler, which takes as long as torch itself.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], weight_decay: float) -> None:
+    def __init__(
+        self, weights: Mapping[str, Tensor], weight_decay: float, multipliers: Mapping[str, float] | None = None
+    ) -> None:
         """Begin with no momentum.
 
         Args:
             weights: what is trained, by name.
             weight_decay: the share of a matrix that is subtracted at each step, per unit of the learning rate.
+            multipliers: of the learning rate, for some of the names; their weights decay as all others do.
         """
         self._weights = dict(weights)
         self._weight_decay = weight_decay
+        self._multipliers = {name: (multipliers or {}).get(name, 1.0) for name in weights}
         self._moments = {name: (torch.zeros_like(weight), torch.zeros_like(weight)) for name, weight in weights.items()}
         self._steps = {name: torch.zeros((), device=weight.device) for name, weight in weights.items()}
 
@@ -39,12 +44,14 @@ class AdamW:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move the weights along their gradients."""
-        for matrices in (True, False):
+        for matrices, multiplier in itertools.product((True, False), sorted(set(self._multipliers.values()))):
             moved = [
                 (name, weight, weight.grad)
                 for name, weight in self._weights.items()
-                if weight.grad is not None and (weight.ndim > 1) is matrices
+                if weight.grad is not None and (weight.ndim > 1) is matrices and self._multipliers[name] == multiplier
             ]
+            if not moved:
+                continue
             names = [name for name, *_ in moved]
             adamw(
                 [weight for _, weight, _ in moved],
@@ -57,8 +64,8 @@ class AdamW:
                 amsgrad=False,
                 beta1=_MEAN,
                 beta2=_SQUARE,
-                lr=rate,
-                weight_decay=self._weight_decay if matrices else 0.0,
+                lr=rate * multiplier,
+                weight_decay=self._weight_decay / multiplier if matrices else 0.0,
                 eps=_LEAST,
                 maximize=False,
             )

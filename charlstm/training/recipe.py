@@ -27,6 +27,8 @@ _MOST_DISTINCT = 0.2  # different n-grams per place, of the highest order
 _HALF_DROPPED = 4.0  # epochs with which half of the n-grams are dropped
 _MOST_DROPPED = 0.9
 _LARGE_VOCABULARY, _SAMPLE = 512, 128  # from this many characters on, the softmax of a step is sampled
+_EMBEDDING_MULTIPLIER = 4.0  # of the learning rate: a character's vector moves only when the character comes
+_OUTPUT_MULTIPLIER = 3.0  # with a sampled softmax: most characters are rare then
 _IDS_PER_ROW = 8  # of the training text, for each row of the table of n-grams
 _LEAST_ROWS, _MOST_ROWS = 2**12, 2**19
 _FEW, _MANY = 5.0, 30.0  # weighted epochs: dropout is lowest up to the first number, and highest from the second
@@ -69,7 +71,7 @@ def most_epochs(known: float | None) -> float:
 def pace(
     config: RunConfig, given: Collection[str], length: int, known: float | None = None
 ) -> tuple[RunConfig, list[Choice]]:
-    """Choose the number of streams for a training text of `length` ids, and the learning rate.
+    """Choose the number of streams for a training text of `length` ids, and the learning rates.
 
     A short text is read in fewer streams; otherwise, a run of a few epochs would have too few steps to learn much.
     """
@@ -81,15 +83,24 @@ def pace(
     reason = f"few, because the text is short ({length / (streams * train.seq_length):.0f} steps per epoch)"
     if "batch_size" not in given:
         train = dataclasses.replace(train, batch_size=streams)
-    if known is not None and "learning_rate" not in given:
-        train = dataclasses.replace(train, learning_rate=_FURTHER_RATE)
+    rates: dict[str, Any] = {
+        "learning_rate": train.learning_rate if known is None else _FURTHER_RATE,
+        "embedding_multiplier": _EMBEDDING_MULTIPLIER if known is None else 1.0,
+        "output_multiplier": _OUTPUT_MULTIPLIER if known is None and train.softmax_sample else 1.0,
+    }
+    train = dataclasses.replace(train, **{name: value for name, value in rates.items() if name not in given})
+    multiples = [
+        f"{name} x {value:g}"
+        for name, value in (("embedding", train.embedding_multiplier), ("output", train.output_multiplier))
+        if value != 1
+    ]
     choices = [
         _choice("streams", f"{train.batch_size}", reason if few else "read side by side", {"batch_size"}, given, few),
         _choice(
             "rate",
-            f"{train.learning_rate:g}",
+            ", ".join([f"{train.learning_rate:g}", *multiples]),
             "the highest of the run; it rises in the first steps, and falls to zero at the end",
-            {"learning_rate"},
+            set(rates),
             given,
             matters=False,
         ),

@@ -20,6 +20,7 @@ from charlstm.network import ngrams
 from charlstm.network.device import Device
 from charlstm.network.distributed import ALONE, Group
 from charlstm.network.model import CharLSTM, State, joined
+from charlstm.network.weights import EMBEDDING, OUTPUT, OUTPUT_BIAS
 from charlstm.storage.checkpoint import MOMENTS, RECENT, TABLE_SUMS, Checkpoint, Origin, Standing
 from charlstm.text.batches import Batch, Batches, Mixed
 from charlstm.text.corpus import Corpus
@@ -81,7 +82,12 @@ class Training:
         self._counts = corpus.tokenizer.counts(corpus.train.ids)
         self.model.begin_at(self._counts)
         self.model.to(device.name)
-        self.optimizer = AdamW(self.model.matrices(), train.weight_decay)
+        multipliers = {
+            EMBEDDING: train.embedding_multiplier,
+            OUTPUT: train.output_multiplier,
+            OUTPUT_BIAS: train.output_multiplier,
+        }
+        self.optimizer = AdamW(self.model.matrices(), train.weight_decay, multipliers)
         self._dense = list(self.model.matrices().values())
         self._exact: torch.Tensor | None = None
         self._begin()

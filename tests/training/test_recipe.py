@@ -83,7 +83,20 @@ def test_a_larger_network_is_given_more_dropout() -> None:
 @pytest.mark.parametrize(("length", "streams"), [(100, 4), (9_000, 4), (18_000, 8), (70_000, 32), (10**9, 32)])
 def test_a_short_text_is_read_in_few_streams(length: int, streams: int) -> None:
     assert pace(CONFIG, set(), length)[0].train.batch_size == streams
-    assert pace(CONFIG, {"batch_size"}, length)[0] == CONFIG
+    assert pace(CONFIG, {"batch_size"}, length)[0].train.batch_size == CONFIG.train.batch_size
+
+
+def test_what_is_rarely_touched_learns_at_a_higher_rate() -> None:
+    def rates(config: RunConfig, given: set[str], known: float | None = None) -> tuple[float, float, float, str]:
+        config, (_, choice) = pace(config, given, 10**6, known)
+        train = config.train
+        return train.learning_rate, train.embedding_multiplier, train.output_multiplier, choice.value
+
+    sampled = dataclasses.replace(CONFIG, train=TrainConfig(softmax_sample=128))
+    assert rates(CONFIG, set()) == (4e-3, 4, 1, "0.004, embedding x 4")
+    assert rates(sampled, set()) == (4e-3, 4, 3, "0.004, embedding x 4, output x 3")
+    assert rates(sampled, {"learning_rate", "embedding_multiplier"}) == (4e-3, 1, 3, "0.004, output x 3")
+    assert rates(sampled, set(), known=1.0) == (2e-3, 1, 1, "0.002")  # a trained model
 
 
 def test_a_text_that_is_read_often_is_read_in_longer_windows() -> None:

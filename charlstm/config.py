@@ -6,6 +6,7 @@ it holds every setting of every command, and nothing else does.
 """
 
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -94,6 +95,7 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], text)
 
 
+@functools.cache
 def field_type(owner: type, name: str) -> tuple[type, bool]:
     """Return the plain type of a field (`int` for `int | None`), and whether None is allowed."""
     hint = typing.get_type_hints(owner)[name]

@@ -96,9 +96,14 @@ def unescaped(text: str) -> str:
 
 
 @functools.cache
+def _hints(owner: type) -> dict[str, Any]:
+    """Return the types of a class's fields; to evaluate them takes longer than to check all values."""
+    return typing.get_type_hints(owner)
+
+
 def field_type(owner: type, name: str) -> tuple[type, bool]:
     """Return the plain type of a field (`int` for `int | None`), and whether None is allowed."""
-    hint = typing.get_type_hints(owner)[name]
+    hint = _hints(owner)[name]
     if isinstance(hint, types.UnionType):
         (plain,) = (arm for arm in typing.get_args(hint) if arm is not types.NoneType)
         return plain, True

@@ -39,7 +39,16 @@ def folder(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = records(text)
     for name, part in (("train", rows[100:]), ("test", rows[:100])):
         (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
-    options = [*SMALL, "--checkpoints", str(root), "--field=text", "--label-field=who", "--name=v", "--epochs=5"]
+    options = [
+        *SMALL,
+        "--checkpoints",
+        str(root),
+        "--field=text",
+        "--label-field=who",
+        "--name=v",
+        "--epochs=5",
+        "--evaluations=1",
+    ]
     assert run(["train", str(root / "train.jsonl"), *options]) == 0
     return root
 

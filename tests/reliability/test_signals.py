@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,15 @@ def test_a_signal_saves_and_ends(
     start: Start,
     corpus: Path,
     tmp_path: Path,
-    lifetime: float,
+    undisturbed: Callable[[], float],
     survived: Counter[str],
     figures: dict[str, str],
     number: signal.Signals,
 ) -> None:
     source = random.Random(number)
     command = ["train", corpus.name, *SMALL]
-    whole = outcome(Run(tmp_path / "checkpoints" / "warm"))
+    lifetime = undisturbed()
+    whole = outcome(Run(tmp_path / "checkpoints" / "whole"))
     slowest = 0.0
     for attempt in range(times(3, 50)):
         run = Run(tmp_path / "checkpoints" / f"stopped-{attempt}")

@@ -48,6 +48,8 @@ def folder(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--name=v",
         "--epochs=5",
         "--evaluations=1",
+        "--batch-size=32",
+        "--seq-length=48",
     ]
     assert run(["train", str(root / "train.jsonl"), *options]) == 0
     return root
@@ -138,7 +140,7 @@ def test_lines_are_labelled_by_the_name_of_their_file(charlstm: Command, text: s
     for who, part in (("ann", text[:4000]), ("bob", text[4000:8000].upper())):
         (tmp_path / "books").mkdir(exist_ok=True)
         (tmp_path / "books" / f"{who}.txt").write_text(part)
-    options = [*SMALL, r"--separator=\n", "--label-from=file", "--epochs=12"]
+    options = [*SMALL, r"--separator=\n", "--label-from=file", "--epochs=12", "--evaluations=1"]
     assert charlstm("train", "books", *options).code == 0
     *rows, total = map(json.loads, charlstm("score", "books", "books", "--labels", "--json").out.splitlines())
     assert total["labelled"] == len(rows) and total["accuracy"] > 0.8

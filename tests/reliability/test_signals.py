@@ -126,8 +126,8 @@ def test_a_run_is_trained_by_one_process(start: Start, corpus: Path, charlstm: C
 def test_a_damaged_state_is_named_and_the_one_before_it_taken(
     start: Start, corpus: Path, tmp_path: Path, charlstm: Command
 ) -> None:
-    assert start("train", corpus.name, *SMALL, "--name=whole").wait() == 0
-    child = start("train", corpus.name, *SMALL, "--name=hurt")
+    assert start("train", corpus.name, *SMALL, "--steps=150", "--name=whole").wait() == 0
+    child = start("train", corpus.name, *SMALL, "--steps=150", "--name=hurt")
     for _ in range(8):  # of the ten and more that a run makes
         child.news.recv()
     child.kill()

@@ -6,6 +6,7 @@ it holds every setting of every command, and nothing else does.
 """
 
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -94,9 +95,15 @@ def unescaped(text: str) -> str:
     return re.sub(r"\\[nt\\]", lambda match: escapes[match[0]], text)
 
 
+@functools.cache
+def _hints(owner: type) -> dict[str, Any]:
+    """Return the types of a class's fields; to evaluate them takes longer than to check all values."""
+    return typing.get_type_hints(owner)
+
+
 def field_type(owner: type, name: str) -> tuple[type, bool]:
     """Return the plain type of a field (`int` for `int | None`), and whether None is allowed."""
-    hint = typing.get_type_hints(owner)[name]
+    hint = _hints(owner)[name]
     if isinstance(hint, types.UnionType):
         (plain,) = (arm for arm in typing.get_args(hint) if arm is not types.NoneType)
         return plain, True

@@ -99,8 +99,8 @@ def charlstm(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: py
     return command
 
 
-SMALL = [
-    *("--hidden-size=48", "--embedding-size=16", "--batch-size=8", "--seq-length=24"),
+SMALL = [  # in one thread: with more, networks as small as this take the processor's time for waiting
+    *("--threads=1", "--hidden-size=48", "--embedding-size=16", "--batch-size=8", "--seq-length=24"),
     *("--precision=fp32", "--evaluations=2", "--seed=3"),
 ]
 

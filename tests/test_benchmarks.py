@@ -92,17 +92,17 @@ def test_engine(script: Script, trained: Path) -> None:
     ]
 
 
-def test_compression(script: Script, text: str, tmp_path: Path) -> None:
+def test_compression(script: Script, text: str, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(text[:2000], encoding="utf-8")
-    rows = script("compression", "a.txt", "--last=600").splitlines()
+    rows = script("compression", "a.txt", "--last=600", f"--model={trained}").splitlines()
     assert [row.split(" | ")[0] for row in rows[4:8]] == ["| gzip -9", "| bz2 -9", "| xz -9e", "| zstd -22"]
     assert rows[-1].startswith("| charlstm, read again |")
 
 
-def test_records(script: Script, tmp_path: Path) -> None:
+def test_records(script: Script, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("\n\n".join(f"This is paragraph {n} of a text that\nhas many." for n in range(200)))
     script("records", "paragraphs", "a.txt", "training", "records", "--held-out=20")
-    rows = script("records", "code", "training", "records", "--model=shakespeare").splitlines()
+    rows = script("records", "code", "training", "records", f"--model={trained}").splitlines()
     assert rows[0].startswith("20 records of ")
     assert rows[-1].startswith("| of it beside the records: header and index |")
     script("records", "logs", "training", "records", "--lines=50", "--held-out=20")
@@ -229,7 +229,7 @@ def test_busy(script: Script, trained: Path) -> None:
             in_this_process(arguments)
         return printed.getvalue()
 
-    sizes = ("--rounds=1", "--seconds=2", "--hidden-size=8", "--length=50", "--characters=1000", "--programs=0")
+    sizes = ("--rounds=1", "--seconds=1", "--hidden-size=8", "--length=50", "--characters=1000", "--programs=0")
     rows = script("busy", *sizes, "--spin", obj=run).splitlines()[-3:]
     assert [re.split(" +", row)[::3] for row in rows] == [[name, "1.00"] for name in ("train", "eval", "sample")]
     assert all(float(row.split()[2].replace(",", "")) > 0 for row in rows)
@@ -254,13 +254,14 @@ def test_learning(script: Script, checkout: Callable[[int], Path], text: str, tm
 
 def test_finetuning(script: Script, text: str, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(text[:9000], encoding="utf-8", newline="")
-    in_this_process(
-        ["train", "text.txt", "--name=base", "--steps=20", "--hidden-size=8", "--num-layers=1", "--seq-length=16"]
-    )
+    sizes = ("--hidden-size=8", "--num-layers=1", "--seq-length=16", "--precision=fp32", "--evaluations=1")
+    in_this_process(["train", "text.txt", "--name=base", "--steps=20", *sizes])
 
     def short(arguments: list[str]) -> None:
         at = arguments.index("--time")
-        in_this_process([*arguments[:at], "--steps=3", *arguments[at + 2 :], "--precision=fp32"])
+        # So many characters a step that the model is taken without a trial.
+        sizes = ("--batch-size=32", "--seq-length=128", "--precision=fp32", "--evaluations=1")
+        in_this_process([*arguments[:at], "--steps=3", *arguments[at + 2 :], *sizes])
 
     base = tmp_path / "checkpoints" / "base"
     arguments = ("text.txt", "--seeds=1", "--time=20s", f"--from={base}", "--size=5KB", "--size=20KB")

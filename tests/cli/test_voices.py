@@ -39,7 +39,18 @@ def folder(text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = records(text)
     for name, part in (("train", rows[100:]), ("test", rows[:100])):
         (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part), encoding="utf-8")
-    options = [*SMALL, "--checkpoints", str(root), "--field=text", "--label-field=who", "--name=v", "--epochs=5"]
+    options = [
+        *SMALL,
+        "--checkpoints",
+        str(root),
+        "--field=text",
+        "--label-field=who",
+        "--name=v",
+        "--epochs=5",
+        "--evaluations=1",
+        "--batch-size=32",
+        "--seq-length=48",
+    ]
     assert run(["train", str(root / "train.jsonl"), *options]) == 0
     return root
 
@@ -129,7 +140,7 @@ def test_lines_are_labelled_by_the_name_of_their_file(charlstm: Command, text: s
     for who, part in (("ann", text[:4000]), ("bob", text[4000:8000].upper())):
         (tmp_path / "books").mkdir(exist_ok=True)
         (tmp_path / "books" / f"{who}.txt").write_text(part)
-    options = [*SMALL, r"--separator=\n", "--label-from=file", "--epochs=12"]
+    options = [*SMALL, r"--separator=\n", "--label-from=file", "--epochs=12", "--evaluations=1"]
     assert charlstm("train", "books", *options).code == 0
     *rows, total = map(json.loads, charlstm("score", "books", "books", "--labels", "--json").out.splitlines())
     assert total["labelled"] == len(rows) and total["accuracy"] > 0.8

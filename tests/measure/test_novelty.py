@@ -16,6 +16,7 @@ from charlstm.text import corpus as corpora
 from charlstm.text.tokenizer import ByteTokenizer, CharTokenizer, Tokenizer
 from tests.conftest import Command, fitted
 
+SHORT = ("--evaluations=1", "--precision=fp32")
 ALPHABETS = {"latin": "ab\xff", "wide": "a\u0100\u20ac", "widest": "a\u0100\U0001f600"}
 
 
@@ -97,7 +98,7 @@ def test_sample_underlines_copies(
     charlstm: Command, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "corpus.txt").write_text("The quick brown fox jumps over the lazy dog again. " * 200)
-    assert charlstm("train", "corpus.txt", "--steps=150", "--hidden-size=48", "--seed=1").code == 0
+    assert charlstm("train", "corpus.txt", "--steps=150", "--hidden-size=48", "--seed=1", *SHORT).code == 0
     arguments = ["sample", "corpus", "--seed=2", "--length=400", "--temperature=0.3", "--num-samples=2"]
     plain = charlstm(*arguments)
     marked = charlstm(*arguments, "--highlight-copies")

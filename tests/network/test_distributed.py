@@ -107,13 +107,13 @@ def test_too_few_streams_are_refused(folder: Path) -> None:
     ids=["text", "documents-ngrams"],
 )
 def test_more_processes_train_the_same_model_step_by_step(folder: Path, options: list[str]) -> None:
-    common = [*options, *OPTIONS, "--steps=12", "--evaluations=12"]
+    common = [*options, *OPTIONS, "--steps=6", "--evaluations=6"]
     train(folder, 1, *common, "--name=one")
     for processes in (2, 4):
         err = train(folder, processes, *common, f"--name=many{processes}")
         assert err.count("all steps done") == 1  # one process speaks
         one, many = rows(folder, "one"), rows(folder, f"many{processes}")
-        assert len(many) == 12
+        assert len(many) == 6
         for name in ("train_loss", "val_loss", "characters"):
             assert [row[name] for row in many] == pytest.approx([row[name] for row in one], abs=1e-4)
 
@@ -121,14 +121,14 @@ def test_more_processes_train_the_same_model_step_by_step(folder: Path, options:
 @pytest.mark.slow
 def test_several_processes_begin_with_the_same_model(folder: Path) -> None:
     (folder / "other.txt").write_text((folder / "text.txt").read_text("utf-8").replace("e", "é"), "utf-8")
-    train(folder, 1, "text.txt", *OPTIONS, *NGRAMS, "--steps=60", "--name=base")
+    train(folder, 1, "text.txt", *OPTIONS, *NGRAMS, "--steps=60", "--evaluations=1", "--name=base")
     # So many steps that the model is taken without a trial, which would depend on the speed.
-    common = ["other.txt", "--from=base", *OPTIONS[3:], "--steps=100", "--evaluations=20"]
+    common = ["other.txt", "--from=base", *OPTIONS[3:], "--steps=100", "--evaluations=10"]
     for name, processes in (("one", 1), ("many", 2)):
         train(folder, processes, *common, f"--name={name}")
         last = checkpoints.load(folder / "checkpoints" / name / "last.safetensors")
         assert [each.name for each in last.origin] == ["base"]
-    one, many = rows(folder, "one")[:4], rows(folder, "many")[:4]
+    one, many = rows(folder, "one")[:2], rows(folder, "many")[:2]
     for column in ("train_loss", "val_loss", "characters"):
         assert [row[column] for row in many] == pytest.approx([row[column] for row in one], abs=1e-4)
 
@@ -136,7 +136,7 @@ def test_several_processes_begin_with_the_same_model(folder: Path) -> None:
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(folder: Path) -> None:
     for name, first, second in (("one", 1, 1), ("more", 1, 3), ("fewer", 2, 1)):
-        train(folder, first, "text.txt", *OPTIONS, *NGRAMS, "--steps=10", f"--name={name}")
+        train(folder, first, "text.txt", *OPTIONS, *NGRAMS, "--steps=10", "--evaluations=2", f"--name={name}")
         err = train(folder, second, "--resume", "--steps=20", f"--name={name}")
         assert ("processes" in err) == (first != second)
     expected = weights(folder, "one")
@@ -161,7 +161,7 @@ def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
 
 @pytest.mark.slow
 def test_a_killed_worker_is_begun_again_and_the_model_is_the_undisturbed_one(folder: Path) -> None:
-    common = ["text.txt", *OPTIONS, "--steps=150", "--evaluations=30"]
+    common = ["text.txt", *OPTIONS, "--steps=120", "--evaluations=12"]
     train(folder, 2, *common, "--name=calm")
     process = torchrun(folder, 2, *common, "--name=struck", restarts=2)
     wait_for(folder / "checkpoints" / "struck" / "previous.safetensors", process)
@@ -246,7 +246,7 @@ def nodes() -> Iterator[list[str]]:
 
 @pytest.mark.slow
 def test_two_nodes_train_the_same_model(folder: Path) -> None:
-    common = ["text.txt", *OPTIONS, "--steps=15", "--evaluations=15"]
+    common = ["text.txt", *OPTIONS, "--steps=8", "--evaluations=8"]
     with nodes() as places:
         train(folder, 1, *common, "--name=one")
         processes = []

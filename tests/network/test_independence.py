@@ -113,11 +113,12 @@ def test_no_gradient_crosses_a_documents_end(cell: str, precision: str, options:
         assert sparse.to_dense()[:, -1].eq(0).all()
 
 
-@pytest.fixture
-def names(text: str, tmp_path: Path) -> Corpus:
+@pytest.fixture(scope="module")
+def names(text: str, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     words = sorted({word.lower() for word in text.split() if word.isascii() and word.isalpha()})
-    (tmp_path / "words.txt").write_text("\n".join(words) + "\n")
-    return corpora.load([str(tmp_path / "words.txt")], [], TextConfig(separator=r"\n"))
+    path = tmp_path_factory.mktemp("names") / "words.txt"
+    path.write_text("\n".join(words) + "\n")
+    return corpora.load([str(path)], [], TextConfig(separator=r"\n"))
 
 
 @WITH_AND_WITHOUT
@@ -127,10 +128,10 @@ def test_training_leaves_the_reserved_weights_alone_and_learns_to_end(
 ) -> None:
     model = ModelConfig(cell=cell, hidden_size=32, embedding_size=8, **options)
     config = RunConfig(
-        text=TextConfig(), model=model, train=TrainConfig(steps=60, batch_size=8, seq_length=32, learning_rate=0.02)
+        text=TextConfig(), model=model, train=TrainConfig(steps=30, batch_size=8, seq_length=32, learning_rate=0.02)
     )
     training = Training(config, names, Device("cpu", "fp32"))
-    for _ in range(60):
+    for _ in range(30):
         training.update(0.02)
     weights = training.weights()
     assert weights["embedding.weight"][:, -1].tolist() == [0.0] * (names.tokenizer.vocab_size - 1) + [1.0]
@@ -176,7 +177,15 @@ def test_a_documents_loss_is_the_same_wherever_it_lies(names: Corpus, precision:
 def test_names_from_the_command_line(charlstm: Command, text: str) -> None:
     words = sorted({word.lower() for word in text.split() if word.isascii() and word.isalpha()})[::4]
     Path("words.txt").write_text("\n".join(words) + "\n")
-    options = ["--separator", r"\n", "--steps=60", "--hidden-size=64", "--batch-size=8", "--precision=fp32"]
+    options = [
+        "--separator",
+        r"\n",
+        "--steps=60",
+        "--hidden-size=64",
+        "--batch-size=8",
+        "--precision=fp32",
+        "--threads=1",
+    ]
     trained = charlstm("train", "words.txt", *options)
     assert trained.code == 0
     assert "documents" in trained.err

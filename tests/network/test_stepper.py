@@ -25,7 +25,7 @@ def test_the_stepper_is_the_model_on_real_text(
     text: str, cell: str, num_layers: int, library: str, options: dict[str, int]
 ) -> None:
     torch.manual_seed(1)
-    sample = text[: 300 if options else 1000]
+    sample = text[: 150 if options else 400]
     tokenizer = fitted(sample)
     config = ModelConfig(cell=cell, hidden_size=128, num_layers=num_layers, **options)
     model = CharLSTM(config, tokenizer).eval()

@@ -70,13 +70,24 @@ def start(tmp_path: Path) -> Iterator[Start]:
         child.news.close()
 
 
+@pytest.fixture(scope="session")
+def warm(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A first run in a process of its own: the others begin faster."""
+    folder = tmp_path_factory.mktemp("warm")
+    (folder / "corpus.txt").write_text(text[:6_000], encoding="utf-8", newline="")
+    assert children.begin(folder, ["train", "corpus.txt", *SMALL, "--steps=1"]).wait() == 0
+
+
 @pytest.fixture
-def lifetime(start: Start, corpus: Path) -> float:
-    """The seconds that an undisturbed run of SMALL takes, which is there as `warm`."""
-    start("train", corpus.name, *SMALL, "--steps=1", "--name=first").wait()  # the others begin faster
-    began = time.monotonic()
-    assert start("train", corpus.name, *SMALL, "--name=warm").wait() == 0
-    return time.monotonic() - began
+def undisturbed(warm: None, start: Start, corpus: Path) -> Callable[..., float]:
+    """Train SMALL, named `whole`, with further options; return the seconds that it takes."""
+
+    def train(*options: str) -> float:
+        began = time.monotonic()
+        assert start("train", corpus.name, *SMALL, *options, "--name=whole").wait() == 0
+        return time.monotonic() - began
+
+    return train
 
 
 @pytest.fixture
@@ -89,7 +100,7 @@ def corpus(text: str, tmp_path: Path) -> Path:
 
 SMALL = [
     *("--hidden-size=16", "--embedding-size=8", "--num-layers=2", "--batch-size=4", "--seq-length=12"),
-    *("--precision=fp32", "--threads=1", "--steps=150", "--evaluations=4", "--save-every=0.05s"),
+    *("--precision=fp32", "--threads=1", "--steps=100", "--evaluations=4", "--save-every=0.05s"),
     *("--dropout=0.2", "--recurrent-dropout=0.1"),
 ]
 

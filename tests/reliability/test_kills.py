@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,11 @@ def strike(child: Child, source: random.Random, lifetime: float, aimed: bool) ->
 
 @pytest.mark.parametrize("seed", RUNS)
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(
-    start: Start, corpus: Path, tmp_path: Path, lifetime: float, survived: Counter[str], seed: int
+    start: Start, corpus: Path, tmp_path: Path, undisturbed: Callable[..., float], survived: Counter[str], seed: int
 ) -> None:
-    command = ["train", corpus.name, *SMALL, f"--seed={seed}", *RUNS[seed]]
-    assert start(*command, "--name=whole").wait() == 0
+    options = [f"--seed={seed}", *RUNS[seed]]
+    command = ["train", corpus.name, *SMALL, *options]
+    lifetime = undisturbed(*options)
     expected = outcome(Run(tmp_path / "checkpoints" / "whole"))
     source = random.Random(seed)
     kills, wanted = 0, -(-times(12, 200) // len(RUNS))

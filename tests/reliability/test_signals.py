@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,15 @@ def test_a_signal_saves_and_ends(
     start: Start,
     corpus: Path,
     tmp_path: Path,
-    lifetime: float,
+    undisturbed: Callable[[], float],
     survived: Counter[str],
     figures: dict[str, str],
     number: signal.Signals,
 ) -> None:
     source = random.Random(number)
     command = ["train", corpus.name, *SMALL]
-    whole = outcome(Run(tmp_path / "checkpoints" / "warm"))
+    lifetime = undisturbed()
+    whole = outcome(Run(tmp_path / "checkpoints" / "whole"))
     slowest = 0.0
     for attempt in range(times(3, 50)):
         run = Run(tmp_path / "checkpoints" / f"stopped-{attempt}")
@@ -124,8 +126,8 @@ def test_a_run_is_trained_by_one_process(start: Start, corpus: Path, charlstm: C
 def test_a_damaged_state_is_named_and_the_one_before_it_taken(
     start: Start, corpus: Path, tmp_path: Path, charlstm: Command
 ) -> None:
-    assert start("train", corpus.name, *SMALL, "--name=whole").wait() == 0
-    child = start("train", corpus.name, *SMALL, "--name=hurt")
+    assert start("train", corpus.name, *SMALL, "--steps=150", "--name=whole").wait() == 0
+    child = start("train", corpus.name, *SMALL, "--steps=150", "--name=hurt")
     for _ in range(8):  # of the ten and more that a run makes
         child.news.recv()
     child.kill()

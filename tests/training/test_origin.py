@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import math
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -29,15 +30,18 @@ def config(*, text: dict[str, object] | None = None, **options: object) -> RunCo
     return RunConfig(
         text=TextConfig(**(text or {})),  # type: ignore[arg-type]
         model=ModelConfig(),
-        train=TrainConfig(**(TRAIN | {"steps": 12, "evaluations": 2} | options)),  # type: ignore[arg-type]
+        train=TrainConfig(**(TRAIN | {"steps": 100, "evaluations": 2} | options)),  # type: ignore[arg-type]
     )
 
 
 @pytest.fixture
 def order(text: str, trained: Path, tmp_path: Path) -> Order:
-    """A new run on another text than that of the model it begins with; both models can be deleted."""
+    """A new run on another text than that of the model it begins with; both models can be deleted.
+
+    The text is read more than twice, so that the model is taken without a trial of 16 seconds.
+    """
     shutil.copytree(trained, tmp_path / "checkpoints" / "base")
-    (tmp_path / "new.txt").write_text(text[300_000:312_000].replace("e", "é"), encoding="utf-8")
+    (tmp_path / "new.txt").write_text(text[300_000:303_000].replace("e", "é"), encoding="utf-8")
     run = Run(tmp_path / "checkpoints" / "mine")
     return Order(run=run, paths=[str(tmp_path / "new.txt")], base="base", device=CPU, cache=empty(tmp_path))
 
@@ -62,7 +66,7 @@ def assert_same(one: dict[str, np.ndarray], another: dict[str, np.ndarray]) -> N
 def test_what_the_model_knows_is_measured_before_any_training(order: Order, text: str, tmp_path: Path) -> None:
     plain = text[300_000:312_000]
     (tmp_path / "new.txt").write_text(plain, encoding="utf-8")
-    brought = start.new(order, config(), GIVEN).brought
+    brought = start.new(order, config(steps=400), GIVEN).brought
     assert brought is not None
     known = set(api.load(tmp_path / "checkpoints" / "base").vocabulary)
     assert brought.new == len(set(plain[:10_800]) - known)
@@ -204,6 +208,15 @@ def test_in_doubt_both_ways_are_tried(order: Order, monkeypatch: pytest.MonkeyPa
         ready = start.new(order, config(), GIVEN)
         assert f"this run begins {way}" in ready.notes[0]
         assert len(ready.training.origin) == origins and ready.training.step == 0
+
+
+def test_after_a_trial_the_note_says_which_way_is_taken(order: Order, text: str) -> None:
+    """Of a run of 4 seconds, which reads its text but in part, the trials take a few tenths of a second."""
+    Path(order.paths[0]).write_text(text.replace("e", "é"), encoding="utf-8")
+    ready = start.new(order, config(steps=None, time=4.0), {*GIVEN, "time"} - {"steps"})
+    words = r"base knows little of this text; after 0 seconds .* bits .* with it and .* without: this run begins"
+    assert re.match(words, ready.notes[0])
+    assert ready.training.step == 0
 
 
 def test_a_trial_trains(order: Order) -> None:

@@ -320,7 +320,7 @@ def test_the_start_of_a_run_says_what_was_chosen_and_what_was_given(
     whole = charlstm("train", "corpus.txt", "--steps=2", "--seq-length=16", "--name=again", "--verbose").err
     said = {line.split("  ")[0]: " ".join(line.split()) for line in whole.splitlines()}
     assert said["window"] == "window 16: as given"
-    assert said["rate"].startswith("rate 0.004: the highest of the run")
+    assert said["rate"].startswith("rate 0.004, embedding x 4: the highest of the run")
     config = json.loads(charlstm("info", "corpus", "--json").out)["config"]
     assert (config["model"]["dropout"], config["train"]["batch_size"]) == (0.3, 4)
 

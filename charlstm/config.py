@@ -358,7 +358,7 @@ class TrainConfig(Settings):
     output_multiplier: float = option(
         1.0,
         "Learning rate of the layer that computes the logits, as a multiple of --learning-rate.",
-        adapts="1, or 3 if there are 512 characters or more",
+        adapts="1, or 3 with a sampled softmax",
         above=0,
     )
     warmup: float | None = option(

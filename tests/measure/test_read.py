@@ -50,7 +50,7 @@ def test_the_model_is_left_as_it_was(training: bool) -> None:
 
 @pytest.mark.parametrize("streams", [64, 5])
 def test_a_part_is_many_short_passages_from_all_over_the_text(text: str, streams: int) -> None:
-    """Texts change their subject: few long passages of a newspaper were 0.35 bits per character off."""
+    """Texts change their subject: few long passages of a newspaper were half a bit per character off."""
     tokenizer = fitted(text)
     split = corpus.encode(text[:60_000], tokenizer)
     reader = Reader(build(tokenizer), tokenizer, CPU, limits=Limits(streams=streams))

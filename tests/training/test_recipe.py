@@ -83,7 +83,7 @@ def test_a_larger_network_is_given_more_dropout() -> None:
 @pytest.mark.parametrize(("length", "streams"), [(100, 4), (9_000, 4), (18_000, 8), (70_000, 32), (10**9, 32)])
 def test_a_short_text_is_read_in_few_streams(length: int, streams: int) -> None:
     assert pace(CONFIG, set(), length)[0].train.batch_size == streams
-    assert pace(CONFIG, {"batch_size"}, length)[0].train.batch_size == CONFIG.train.batch_size
+    assert pace(CONFIG, {"batch_size", "embedding_multiplier"}, length)[0] == CONFIG
 
 
 def test_what_is_rarely_touched_learns_at_a_higher_rate() -> None:
